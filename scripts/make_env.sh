@@ -8,8 +8,9 @@ python=${1:-python3}
 PATH=$(printf '%s\n' "$PATH" | tr ':' '\n' | while IFS= read -r folder; do
     [ "$folder" -ef .venv/bin ] || printf '%s:' "$folder"
 done)
+PATH=${PATH%:}
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || {
-    echo "✗ $python is missing or older than 3.11; install Python 3.11 or newer, or run: make PYTHON=/path/to/python3 $*" >&2
+    echo "✗ $python is missing or older than 3.11; install Python 3.11 or newer, or run: make env PYTHON=/path/to/python3" >&2
     exit 1
 }
 "$python" -c 'import ensurepip' 2>/dev/null || {

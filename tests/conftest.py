@@ -17,7 +17,7 @@ from hypothesis import settings
 from tests import warm
 from tests.registry_workspace import empty_database, make, server, server_factory, workspace
 
-from lockstep.preload.process import POSSIBLE
+from lockstep.preload.process import is_possible
 
 __all__ = ["empty_database", "make", "server", "server_factory", "workspace"]
 
@@ -68,7 +68,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if folder := temporary_folder():
         os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
     first = "PYTEST_XDIST_WORKER" not in os.environ and warm.VARIABLE not in os.environ
-    if first and POSSIBLE:
+    if first and is_possible():
         config.add_cleanup(warm.Warm().stop)
     warm.adopt()
 

@@ -12,17 +12,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lockstep.errors import DataError
+from lockstep.errors import ConfigError, DataError
 from lockstep.io import (
+    parse_yaml,
     read_json,
     read_parquet,
+    read_utf8,
     rounded,
     sha256_json,
     whole_file,
     whole_folder,
     write_json,
     write_parquet,
+    yaml_text,
 )
+
+ROOT = Path(__file__).parents[1]
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path):
@@ -122,3 +127,97 @@ def test_parquet_round_trip_has_the_same_bytes_twice(tmp_path):
     write_parquet(tmp_path / "b.parquet", table)
     assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
     pd.testing.assert_frame_equal(read_parquet(tmp_path / "a.parquet"), table)
+
+
+@pytest.mark.parametrize(
+    "text", ["1e-05", "1e3", "-1E+3", "1.5e3", "1.e-2", "1_0e2", "0.5", "-3", "1.5e+3", "-.5"]
+)
+def test_a_number_is_the_one_that_dvc_reads(text):
+    from ruamel.yaml import YAML
+
+    of_dvc = YAML(typ="safe").load(f"a: {text}")["a"]
+    found = parse_yaml(f"a: {text}", "a file")["a"]
+    assert (found, type(found)) == (of_dvc, type(of_dvc))
+
+
+@pytest.mark.parametrize(
+    "text", ["'1e-05'", '"1e3"', "e5", "1e", "1e5x", "2025-12", "1e-", "3e4e5", ".e5", "v1e5"]
+)
+def test_what_is_quoted_or_no_number_stays_a_text(text):
+    assert parse_yaml(f"a: {text}", "a file") == {"a": text.strip("'\"")}
+
+
+@given(
+    st.dictionaries(
+        st.text("1e-5. ab", max_size=6),
+        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text("1e+-.5"),
+    )
+)
+def test_what_is_written_as_yaml_is_read_the_same_by_us_and_by_dvc(content):
+    from ruamel.yaml import YAML
+
+    text = yaml_text(content)
+    assert parse_yaml(text, "a file") == content
+    assert YAML(typ="safe").load(text) == content
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("a: 1\nb: 2\na: 3\n", 3),
+        ("top:\n  a: 1\n  'a': 2\n", 3),
+        ("- {b: 1}\n- {a: 1, a: 2}\n", 2),
+        ("1: x\n1: y\n", 2),
+        ("x: &all {a: {b: 1, b: 2}}\ny: *all\n", 1),
+    ],
+)
+def test_a_key_that_is_there_twice_is_told_with_its_line(text, line):
+    with pytest.raises(ConfigError, match=rf"found duplicate key .* line {line},") as caught:
+        parse_yaml(text, "schema.yaml")
+    assert str(caught.value).startswith("schema.yaml is no valid YAML: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_keys_that_are_merged_may_be_overridden_and_merged_again():
+    text = """
+        base: &base {x: 1, y: 1}
+        deep: {more: &more {<<: *base, x: 2}}
+        first: {<<: *more, y: 3}
+        last: {<<: [*base, *more], z: 4}
+        again: {<<: *base, <<: *more}
+        same: *more
+    """
+    found = parse_yaml(text, "a file")
+    assert found["first"] == {"x": 2, "y": 3}
+    assert found["last"] == {"x": 1, "y": 1, "z": 4}
+    assert found["same"] == found["deep"]["more"] == {"x": 2, "y": 1}
+
+
+def test_every_yaml_file_of_the_project_reads_as_before():
+    import subprocess
+
+    import yaml
+
+    listed = subprocess.run(
+        ["git", "ls-files", "*.yaml", "*.yml", "*.cff", "dvc.lock"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    names = [name for name in listed.stdout.split() if name != "mkdocs.yml"]  # it has tags
+    assert "src/config/model_config.yaml" in names
+    for name in names:
+        text = read_utf8(ROOT / name)
+        assert parse_yaml(text, name) == yaml.safe_load(text), name
+
+
+def test_a_date_that_is_none_is_one_line():
+    with pytest.raises(ConfigError, match=r"^a file is no valid YAML: month must be in 1\.\.12"):
+        parse_yaml("a: 2025-13-01", "a file")
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
+def test_a_text_in_another_encoding_is_named(tmp_path, encoding):
+    (tmp_path / "schema.yaml").write_bytes("title: Gerät\r\n".encode(encoding))
+    with pytest.raises(ConfigError, match=r"schema\.yaml is not UTF-8 \(byte 0x.*; save it as"):
+        read_utf8(tmp_path / "schema.yaml")
+    (tmp_path / "schema.yaml").write_bytes("title: Gerät\r\n".encode())
+    assert read_utf8(tmp_path / "schema.yaml") == "title: Gerät\n"

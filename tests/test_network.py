@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from requests import Session
 
+from lockstep.console import without_password
 from lockstep.network import proxies_set, proxy_of
 
 NAMES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
@@ -66,6 +67,33 @@ def test_passwords_are_not_shown(monkeypatch):
     )
     assert found.fix == "correct or unset http_proxy, or add models.example to no_proxy"
     assert proxies_set() == "http_proxy=http://jane:***@proxy.example:3128"
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("postgresql://mlflow:ab/cd@db/mlflow", "postgresql://mlflow:***@db/mlflow"),
+        ("postgresql://mlflow:a@b/c@db:5432/mlflow", "postgresql://mlflow:***@db:5432/mlflow"),
+        ("postgresql://mlflow:a b@db/mlflow", "postgresql://mlflow:***@db/mlflow"),
+        ("postgresql://mlflow@db/mlflow", "postgresql://mlflow@db/mlflow"),
+        ("https://TOKEN@host/x.mlflow", "https://***@host/x.mlflow"),
+        ("https://:TOKEN@host", "https://:***@host"),
+        ("http://host:5000/a", "http://host:5000/a"),
+        ("https://host/@jane", "https://host/@jane"),
+        ("sqlite:////home/jane@corp/mlflow.db", "sqlite:////home/jane@corp/mlflow.db"),
+        (
+            "postgresql://db/mlflow?user=jane&password=a%2Fb&sslmode=require",
+            "postgresql://db/mlflow?user=jane&password=***&sslmode=require",
+        ),
+        ("https://host/hook?access_token=abc#x", "https://host/hook?access_token=***"),
+        (
+            "'http://jane:a/b@one' (from X), then http://two:5000 for jane",
+            "'http://jane:***@one' (from X), then http://two:5000 for jane",
+        ),
+    ],
+)
+def test_no_password_or_token_of_a_uri_is_shown(uri, shown):
+    assert without_password(uri) == shown
 
 
 HOSTS = st.sampled_from(["models.example", "example", "127.0.0.1", "10.1.2.3", "a.models.example"])

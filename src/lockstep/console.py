@@ -12,6 +12,11 @@ from typing import Any, NoReturn
 
 from lockstep.errors import UsageError, nearest
 
+_SECRET = re.compile(
+    r"([\w.-]*(?:password|passwd|pwd|token|secret)[\w.-]*=)[^\s&;'\"]+", re.IGNORECASE
+)
+"""A parameter of a URI whose value nobody may see."""
+
 
 class Parser(argparse.ArgumentParser):
     """An argument parser that takes options only as they are spelt and fails with one line."""
@@ -38,8 +43,14 @@ def visible(text: str) -> str:
 
 
 def without_password(uri: str) -> str:
-    """Return a URI with its password, if any, replaced by ``***``."""
-    return re.sub(r"(//[^/@:]*):[^/]*@", r"\1:***@", uri)
+    """Return a URI, or a message with URIs, with every password and token replaced by ``***``.
+
+    A user without a password counts as a token before the host of a web address.
+    """
+    # A password may hold a slash or a sign @, though it should be percent-encoded.
+    shown = re.sub(r"(//[^/@:\s]*):(?:\S*|[^/]*)@", r"\1:***@", uri)
+    shown = re.sub(r"(https?://)[^/@:\s]+@", r"\1***@", shown, flags=re.IGNORECASE)
+    return _SECRET.sub(r"\1***", shown)
 
 
 def check_plain(what: str, text: str) -> None:

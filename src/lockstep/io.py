@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -19,8 +20,30 @@ from lockstep.errors import ConfigError, DataError
 if TYPE_CHECKING:
     import pandas as pd
 
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_FASTEST: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """The same as SafeLoader, ten times as fast, wherever PyYAML was built with libyaml."""
+
+
+class _Loader(_FASTEST):
+    """Read YAML as DVC does: 1e-05 is a number, and no key may be there twice."""
+
+    def get_single_data(self) -> Any:
+        """Return the content of a text, after a look at its keys."""
+        node = self.get_single_node()
+        _check_keys(node, set())
+        return None if node is None else self.construct_document(node)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Write texts that look like 1e-05 in quotes."""
+
+
+_NUMBER = re.compile(
+    r"[-+]?([0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+|\.[0-9][0-9_]*([eE][-+][0-9]+)?)$"
+)
+"""Numbers of YAML 1.2, which DVC reads, and which PyYAML, a reader of YAML 1.1, takes for texts."""
+for _kind in (_Loader, _Dumper):
+    _kind.add_implicit_resolver("tag:yaml.org,2002:float", _NUMBER, list("-+.0123456789"))
 
 
 @contextmanager
@@ -118,19 +141,52 @@ def _missing(path: Path) -> DataError:
 
 def read_utf8(path: Path) -> str:
     """Return the text of a file that people edit; ConfigError if it is not UTF-8."""
+    return decoded(path.read_bytes(), path)
+
+
+def decoded(content: bytes, where: object) -> str:
+    """Return the text of UTF-8 with bare line feeds; ConfigError, with the place, for any other."""
     try:
-        return path.read_text(encoding="utf-8")
+        return content.decode().replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
-        byte = f"byte {error.object[error.start]:#04x} at {error.start}"
-        raise ConfigError(f"{path} is not UTF-8 ({byte}); save it as UTF-8") from None
+        byte = f"byte {content[error.start]:#04x} at {error.start}"
+        raise ConfigError(f"{where} is not UTF-8 ({byte}); save it as UTF-8") from None
 
 
 def parse_yaml(text: str, where: str) -> Any:
-    """Return the content of a YAML text; a broken one is a ConfigError that names it."""
+    """Return the content of a YAML text; a broken one is a ConfigError that names it.
+
+    A key that is there twice breaks it, too. ``1e-05`` is a number, as for DVC.
+    """
     try:
-        return yaml.load(text, Loader=_LOADER)
-    except yaml.YAMLError as error:
+        return yaml.load(text, Loader=_Loader)
+    except (yaml.YAMLError, ValueError) as error:  # a ValueError: the date 2025-13-01
         raise ConfigError(f"{where} is no valid YAML: {' '.join(str(error).split())}") from error
+
+
+def _check_keys(node: Any, seen: set[int]) -> None:
+    """Raise an error for a key that a mapping has twice; PyYAML would take the last one."""
+    if id(node) in seen or not isinstance(node, yaml.CollectionNode):
+        return
+    seen.add(id(node))  # an alias leads to a node again
+    if not isinstance(node, yaml.MappingNode):
+        for item in node.value:
+            _check_keys(item, seen)
+        return
+    keys: set[tuple[str, object]] = set()
+    for key, value in node.value:
+        own = (key.tag, str(key.value))
+        if own in keys and own[0] != "tag:yaml.org,2002:merge":
+            raise yaml.MarkedYAMLError(
+                problem=f"found duplicate key {key.value!r}", problem_mark=key.start_mark
+            )
+        keys.add(own)
+        _check_keys(value, seen)
+
+
+def yaml_text(content: Any) -> str:
+    """Return content as YAML that every reader reads the same, its keys in their order."""
+    return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
 def write_parquet(path: Path, table: pd.DataFrame) -> None:

@@ -192,12 +192,40 @@ def test_a_file_that_one_module_reads_whole_counts_whole():
             {"models_parts_py": "CODE_MODULES = 'lockstep.errors'\n"},
             "CODE_MODULES must be a plain tuple",
         ),
+        (
+            {"models_parts_py": 'CODE_FILES = {"late.py": "title"}\n'},
+            r"parts\.py: CODE_FILES must be a plain dict of texts, each with a tuple; see",
+        ),
+        (
+            {"models_parts_py": 'CODE_FILES: dict = {"late.py": ["title"]}\n'},
+            "CODE_FILES must be a plain dict of texts, each with a tuple",
+        ),
+        ({"models_parts_py": 'CODE_FILES = {"late.py": (1,)}\n'}, "each with a tuple"),
+        ({"models_parts_py": "CODE_FILES = {(1,): ()}\n"}, "each with a tuple"),
+        ({"models_parts_py": "CODE_FILES = {[]: ()}\n"}, "each with a tuple"),
+        ({"models_parts_py": "CODE_LEFT_OUT = (1,)\n"}, "must be a plain tuple of texts; see"),
     ],
 )
 def test_what_cannot_run_is_one_line_before_anything_does(changes, message):
     with pytest.raises(ConfigError, match=message) as caught:
         code(**changes).of_command(COMMAND)
     assert "\n" not in str(caught.value)
+
+
+def test_a_declaration_with_an_annotation_counts_like_one_without():
+    annotated = PARTS.replace("CODE_FILES =", "CODE_FILES: dict[str, tuple[str, ...]] =")
+    before, after = code().of_command(COMMAND), code(models_parts_py=annotated).of_command(COMMAND)
+    schema = "src/lockstep/problems/cars/schema.yaml"
+    assert after[schema] == before[schema]
+    assert schema not in code(models_parts_py="CODE_FILES: dict\n").of_command(COMMAND)
+
+
+def test_a_file_that_is_not_utf_8_is_named():
+    files = {path: text.encode() for path, text in FILES.items()}
+    path = "src/lockstep/problems/cars/schema.yaml"
+    files[path] = "words: Gerät\n".encode("latin-1")
+    with pytest.raises(ConfigError, match=r"cars/schema\.yaml is not UTF-8 \(byte 0xe4"):
+        Code(Files(files)).of_command(COMMAND)
 
 
 def test_a_type_that_is_misspelt_is_named_with_the_nearest():

@@ -50,6 +50,16 @@ def test_a_wrong_value_names_key_and_value():
     assert message.endswith("(did you mean 'sample'?)")
 
 
+def test_values_are_named_as_they_are_to_be_written():
+    assert "input should be a valid integer" in broken(
+        lambda c: c["problems"]["toy"].update(split={"kind": "time", "seed": "x"})
+    )
+    message = broken(
+        lambda c: c.update(search={"toy-xgboost": {"space": {"max_depth": {"low": 3}}}})
+    )
+    assert message.endswith(".max_depth = {'low': 3}: give low and high, or choice")
+
+
 def test_model_types_and_trainings_must_agree():
     assert "(did you mean 'toy-xgboost'?)" in broken(
         lambda c: c["problems"]["toy"].update(model_types=["xgbost"])

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lockstep.config.params import read_params_text
-from lockstep.config.params_file import parsed, with_sections, with_values
+from lockstep.config.params_file import KeyPath, parsed, with_sections, with_values
 from lockstep.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
@@ -148,6 +148,48 @@ def test_a_value_set_in_a_shared_mapping_changes_where_it_is_used_too() -> None:
     after = with_values(text, {("a", "x", "depth"): 5})
     assert after == text.replace("depth: 3", "depth: 5")
     assert yaml.safe_load(after)["a"]["y"]["members"]["x"] == {"depth": 5}
+
+
+SHARED = """\
+train:
+  one:
+    params: &trees {depth: 3, more: {rate: 0.1}}    # kept
+  two:
+    params: *trees
+  three:
+    params: {<<: *trees, depth: 5}
+"""
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        ("train", "two", "params", "depth"),
+        ("train", "two", "params", "added"),
+        ("train", "two", "params", "more", "rate"),
+        ("train", "three", "params", "more", "rate"),
+    ],
+)
+def test_a_value_below_an_alias_is_refused_with_what_it_would_change(path: KeyPath) -> None:
+    with pytest.raises(ConfigError, match=r"is an alias of train\.one\.params") as caught:
+        with_values(SHARED, {path: 7})
+    assert f"write the block out below train.{path[1]}.params" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_value_below_an_alias_is_set_with_that_of_its_anchor() -> None:
+    names = ("one", "two")
+    after = with_values(SHARED, {("train", name, "params", "depth"): 7 for name in names})
+    assert after == SHARED.replace("depth: 3", "depth: 7")
+
+
+def test_an_aliased_block_that_is_replaced_or_merged_has_its_own_values() -> None:
+    after = yaml.safe_load(with_values(SHARED, {("train", "two", "params"): {"depth": 7}}))
+    assert after["train"]["one"] == yaml.safe_load(SHARED)["train"]["one"]
+    assert after["train"]["two"]["params"] == {"depth": 7}
+    after = yaml.safe_load(with_values(SHARED, {("train", "three", "params", "depth"): 7}))
+    assert after["train"]["three"]["params"]["depth"] == 7
+    assert after["train"]["one"]["params"]["depth"] == 3
 
 
 def test_the_projects_own_file_keeps_all_lines_but_the_ones_set() -> None:

@@ -108,6 +108,15 @@ def test_dotenv_is_read_but_not_exported(tmp_path):
     assert "USE_BEST_MODEL" not in os.environ
 
 
+def test_dotenv_is_utf_8_with_or_without_its_mark(tmp_path):
+    (tmp_path / ".env").write_text("A=ü\n", encoding="utf-8-sig")
+    assert environment(tmp_path, {})["A"].value == "ü"
+    (tmp_path / ".env").write_text("A=1\n", encoding="utf-16")
+    with pytest.raises(ConfigError, match=r"\.env is not UTF-8 .*; save it as UTF-8") as caught:
+        load_settings(tmp_path, environ={})
+    assert "\n" not in str(caught.value)
+
+
 def test_publishing_can_be_turned_off_for_one_call_and_says_where(tmp_path):
     found = load_settings(tmp_path, environ={"LOCKSTEP_PUBLISH": "0"})
     assert not found.publish
@@ -135,6 +144,11 @@ def test_publishing_can_be_turned_off_for_one_call_and_says_where(tmp_path):
         ("mlflow: {model_registry: {registration_policy: if_beter}}", r"did you mean 'if_better'"),
         ("mlflow: {enabled: perhaps}", "mlflow.enabled"),
         ("mlflow: {timeout_seconds: 60}", "timeout_seconds"),
+        (
+            "mlflow: {model_registry: {default_stage: staging}}",
+            r"'staging': input should be 'None', 'Staging', .*\(did you mean 'Staging'\?\)$",
+        ),
+        ("mlflow: {timeout_seconds: 1, timeout_seconds: 2}", "found duplicate key"),
         ("mlflow: [", "no valid YAML"),
         ("- a", "model_config.yaml"),
     ],

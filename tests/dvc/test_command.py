@@ -104,6 +104,20 @@ def test_a_user_without_a_name_runs_dvc_under_its_number(project: Path, monkeypa
     assert command._environment()["USER"] == "ann"
 
 
+def test_a_stage_finds_this_interpreter_although_nobody_activated_it(
+    project: Path, monkeypatch, tmp_path_factory
+) -> None:
+    other = tmp_path_factory.mktemp("other") / "python"
+    other.write_text("#!/bin/sh\nexit 3\n")
+    other.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{other.parent}{os.pathsep}{os.environ['PATH']}")
+    (project / "dvc.yaml").write_text(
+        "stages: {make: {cmd: python -c 1 && echo made > out.txt, outs: [out.txt]}}\n"
+    )
+    assert show_dvc(project, "repro") == 0
+    assert (project / "out.txt").is_file()
+
+
 def test_a_user_without_a_home_folder_is_told_before_dvc_starts(project: Path, monkeypatch) -> None:
     monkeypatch.setattr(os.path, "expanduser", lambda path: path)
     with pytest.raises(ConfigError, match="set HOME to a folder"):

@@ -1,5 +1,6 @@
 """Why a commit is not known: each reason has its own word, and git's own fix."""
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -66,6 +67,24 @@ def test_the_fix_is_one_that_git_accepts(root, tmp_path, monkeypatch):
     command = read_head(root).reason.partition("`")[2].removesuffix("`")
     subprocess.run(["bash", "-c", command], check=True)
     assert read_head(root).reason == ""
+
+
+def test_a_question_takes_no_lock_that_a_commit_needs(root):
+    """`git status` would write the index anew, as the file's time is another."""
+    os.utime(root / "a.txt", (1e9, 1e9))
+    before = (root / ".git" / "index").read_bytes()
+    assert changed_files(root, ".") == []
+    assert (root / ".git" / "index").read_bytes() == before
+
+
+def test_a_name_that_is_not_utf_8_is_told_before_it_is_recorded(root):
+    try:
+        (root / os.fsdecode(b"R\xe9sum\xe9.csv")).touch()
+    except OSError:
+        pytest.skip("this file system takes UTF-8 alone")
+    assert changed_files(root, "a.txt") == []
+    with pytest.raises(GitError, match=r"the name of R\\xe9sum\\xe9\.csv is not UTF-8; rename"):
+        changed_files(root, ".")
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import yaml
 
 from lockstep.dvc.git import NO_COMMIT, NO_REPOSITORY
 from lockstep.dvc.graph import Graph, Lock, dvc_sum
-from lockstep.dvc.lineage import input_closure, kept_inputs, lineage, sources
+from lockstep.dvc.lineage import input_closure, is_current, kept_inputs, lineage, sources
 from lockstep.errors import ConfigError
 
 DVC = """
@@ -373,6 +373,94 @@ def test_a_commit_whose_code_cannot_be_read_differs_in_all_of_it(coded):
     (coded / "src/lockstep/io.py").write_text(good)
     changed = lineage(coded, "cars", "a").changed
     assert {"src/lockstep/io.py", "src/lockstep/train.py"} <= set(changed)
+
+
+ON_SPARK = {
+    "spark/dvc.yaml": """
+stages:
+  train_spark:
+    foreach: ${train_spark}
+    do:
+      wdir: ..
+      cmd: python -m lockstep.train --problem ${item.problem}
+      deps: ["code/train_spark@${key}.json", "data/${item.problem}/tidy"]
+      params: ["train_spark.${key}"]
+      outs: ["models/${item.problem}/spark/${item.type}_model.joblib"]
+""",
+    "params.yaml": f"{PARAMS}train_spark:\n  cars-a: {{problem: cars, type: a}}\n",
+    "requirements-spark.lock": "pyspark==1\n    # via project\n",
+    "src/lockstep/train.py": "import numpy\nimport pyspark\nfrom lockstep.io import READ\n",
+}
+
+
+@pytest.fixture
+def on_spark(coded):
+    """That project with a training on Spark, whose packages both train by."""
+    for name, text in ON_SPARK.items():
+        (coded / name).parent.mkdir(exist_ok=True)
+        (coded / name).write_text(text)
+    write_code(coded)
+    git(coded, "add", ".")
+    git(coded, "commit", "-qm", "on Spark")
+    return coded
+
+
+def test_a_training_on_spark_is_clean_where_nothing_was_changed(on_spark):
+    assert lineage(on_spark, "cars", "spark_a").changed == ()
+
+
+def test_a_stage_of_spark_that_is_declared_otherwise_is_dirty_for_spark_alone(on_spark):
+    file = on_spark / "spark" / "dvc.yaml"
+    file.write_text(file.read_text().replace("--problem", "--quick --problem"))
+    found = lineage(on_spark, "cars", "spark_a")
+    assert found.changed == ("spark/dvc.yaml:train_spark@cars-a",)
+    assert list(kept_inputs(on_spark, found)) == ["spark/dvc.yaml"]
+    assert lineage(on_spark, "cars", "a").dirty == "false"
+
+
+def test_another_pin_of_spark_is_dirty_and_kept(on_spark):
+    (on_spark / "requirements-spark.lock").write_text("pyspark==2\n    # via project\n")
+    write_code(on_spark)
+    found = lineage(on_spark, "cars", "spark_a")
+    assert found.changed == ("requirements.lock:pyspark",)
+    assert "requirements-spark.lock" in kept_inputs(on_spark, found)
+
+
+def test_a_changed_pin_of_spark_leaves_a_training_that_needs_no_spark_clean(on_spark):
+    (on_spark / "src/lockstep/train.py").write_text(CODED["src/lockstep/train.py"])
+    write_code(on_spark)
+    git(on_spark, "commit", "-qam", "without Spark")
+    (on_spark / "requirements-spark.lock").write_text("pyspark==2\n    # via project\n")
+    assert lineage(on_spark, "cars", "a").dirty == "false"
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "folder", "lock"),
+    [
+        ("a", "train_multi_model@cars-a", "models/cars", "dvc.lock"),
+        ("spark_a", "train_spark@cars-a", "models/cars/spark", "spark/dvc.lock"),
+    ],
+)
+def test_a_training_is_current_until_its_code_means_something_else(
+    on_spark, kind, name, folder, lock
+):
+    model, code = on_spark / folder / "a_model.joblib", f"code/{name}.json"
+    model.parent.mkdir(parents=True)
+    model.write_text("a model")
+    graph = Graph.read(on_spark)
+    entry = {
+        "cmd": "train",
+        "deps": [{"path": code, "md5": dvc_sum(on_spark / code)}],
+        "params": {"params.yaml": graph.values(graph.one(name))},
+        "outs": [{"path": f"{folder}/a_model.joblib", "md5": dvc_sum(model)}],
+    }
+    (on_spark / lock).write_text(yaml.safe_dump({"schema": "2.0", "stages": {name: entry}}))
+    assert is_current(on_spark, "cars", kind)
+    (on_spark / "src/lockstep/io.py").write_text("READ = 2\n")
+    write_code(on_spark)
+    assert not is_current(on_spark, "cars", kind)
+    shutil.rmtree(on_spark / "code")  # as in a fresh clone, before its first `dvc repro`
+    assert is_current(on_spark, "cars", kind)
 
 
 def test_the_projects_own_graph_is_understood():

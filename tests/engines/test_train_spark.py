@@ -97,7 +97,7 @@ def test_a_training_that_params_no_longer_declare_so_is_not_registered(
     own.edit("params.yaml", r"(train_spark:\n(?:.*\n)*?      C: )0.1", r"\g<1>0.2")
     (own.folder / "mlflow.db").unlink()
     said = own.run("python -m lockstep.registry.register_models --problem accidents")
-    assert "spark_logistic_regression was trained with other parameters or data" in said
+    assert "spark_logistic_regression was trained with other parameters, data or code" in said
     assert f"{FOREST}  version 1" in said
 
 

@@ -10,10 +10,10 @@ from tests.journey.test_bad_input import MAKE_FAILED, versions
 from tests.warm import PREFIX
 
 from lockstep.dvc.lineage import is_current, is_settled
-from lockstep.preload.process import POSSIBLE
+from lockstep.preload.process import is_possible
 
 pytestmark = [
-    pytest.mark.skipif(not POSSIBLE, reason="no process is preloaded on this system"),
+    pytest.mark.skipif(not is_possible(), reason="no process is preloaded on this system"),
 ]
 
 ON, OFF = {"LOCKSTEP_PRELOAD": "1"}, {"LOCKSTEP_PRELOAD": "0"}

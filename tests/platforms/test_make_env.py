@@ -1,5 +1,6 @@
 """`make env` builds a moved or damaged environment again."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,20 @@ def project_without_packages(folder: Path) -> Path:
     for name in ("requirements.lock", "requirements-dev.lock", "pyproject.toml"):
         (folder / name).touch()
     return folder
+
+
+def test_a_python_that_is_too_old_comes_with_the_command_for_another(tmp_path):
+    project = project_without_packages(tmp_path / "project")
+    old = tmp_path / "python3"
+    old.write_text(f'#!/bin/sh\nprintf %s "$PATH" > "{tmp_path}/path"\nexit 1\n')
+    old.chmod(0o755)
+    done = subprocess.run(
+        [project / "scripts" / "make_env.sh", old], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.endswith("or run: make env PYTHON=/path/to/python3\n")
+    # An empty folder at the end would be whichever one the command is called in.
+    assert (tmp_path / "path").read_text() == os.environ["PATH"].rstrip(":")
 
 
 @pytest.mark.long

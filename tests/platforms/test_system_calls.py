@@ -27,6 +27,7 @@ WITH_ANOTHER_WAY = {
     "src/lockstep/serving/shadow.py": {"/proc/"},
     "tests/conftest.py": {"/dev/shm"},
     "tests/kernels.py": {"/proc/cpuinfo"},
+    "src/lockstep/preload/process.py": {"os.pidfd_open"},
     "src/lockstep/preload/server.py": {"os.pidfd_open"},
 }
 """Calls that only Linux has, and that are left alone elsewhere."""

@@ -1,5 +1,6 @@
 """Commands run in forks of a preloaded process, and as ever where there is none."""
 
+import errno
 import os
 import signal
 import socket
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -14,9 +16,9 @@ from tests.journey.faults import wait_for
 
 from lockstep.preload import process as module
 from lockstep.preload import server
-from lockstep.preload.process import POSSIBLE, SWITCH, Preloaded, preloaded
+from lockstep.preload.process import SWITCH, Preloaded, is_possible, preloaded
 
-pytestmark = pytest.mark.skipif(not POSSIBLE, reason="no process is preloaded on this system")
+pytestmark = pytest.mark.skipif(not is_possible(), reason="no process is preloaded on this system")
 
 PATIENCE = 60.0
 OWN = {
@@ -24,6 +26,12 @@ OWN = {
     "own/told.py": """
         import json, os, sys
         print(json.dumps([os.getcwd(), sys.argv[1:], "library" in sys.modules]))
+    """,
+    "own/warns.py": """
+        import sys, warnings
+        print("library" in sys.modules, sys.warnoptions, flush=True)
+        warnings.warn("about it", FutureWarning)
+        print("went on")
     """,
     "own/waits.py": """
         import os, pathlib, signal, sys
@@ -107,6 +115,48 @@ def test_a_module_of_its_packages_has_the_libraries_and_another_command_has_not(
     assert run(process, *words, **{SWITCH: "0"}).stdout.endswith("false]\n")
     plain = run(process, "-c", "import sys; print('library' in sys.modules)")
     assert plain.stdout == "False\n"
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        "ignore::FutureWarning",
+        "error,ign:about it:FutureWarning::0",
+        "e",
+        "all",
+        "nonsense,default",
+        "error::no.such.Warning",
+    ],
+)
+def test_filters_of_warnings_are_read_as_the_interpreter_reads_them(started, filters):
+    process, variable = started("library"), {"PYTHONWARNINGS": filters}
+    wait_for(lambda: run(process, "-m", "own.told").stdout.endswith("true]\n"), "the library")
+    forked = run(process, "-m", "own.warns", **variable)
+    plain = run(process, "-m", "own.warns", **variable, **{SWITCH: "0"})
+    assert plain.stdout.startswith("False ")
+    assert forked.stdout == plain.stdout.replace("False ", "True ")
+    assert forked.returncode == plain.returncode
+    assert forked.stderr.count("Invalid -W option") == plain.stderr.count("Invalid -W option")
+    assert forked.stderr.count("about it") == plain.stderr.count("about it")
+
+
+def test_a_command_whose_server_ends_before_it_is_sent_gets_no_answer(own):
+    code = """
+        import _socket
+        from lockstep.preload import client
+        here, there = _socket.socketpair()
+        there.close()
+        print(client.asked(here, {"words": []}))
+    """
+    words = [sys.executable, "-c", textwrap.dedent(code)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, env=source())
+    assert (done.stdout, done.stderr) == ("b''\n", "")
+
+
+def test_the_programs_of_its_own_interpreter_come_next_on_its_path(started):
+    process = started("library")
+    path = process.variables["PATH"].split(os.pathsep)
+    assert path[:2] == [str(process.bin), str(Path(sys.executable).parent)]
 
 
 def test_a_command_is_served_between_two_imports_and_one_that_needs_all_waits(started, own):
@@ -198,6 +248,7 @@ def source():
 
 @pytest.mark.usefixtures("real")
 def test_there_is_none_where_it_is_off_not_wanted_or_impossible(monkeypatch):
+    """Also where the temporary folder runs no program, or the kernel lacks a call."""
     with preloaded([], wanted=False) as process:
         assert process is None
     monkeypatch.setenv(SWITCH, "0")
@@ -208,7 +259,17 @@ def test_there_is_none_where_it_is_off_not_wanted_or_impossible(monkeypatch):
     with preloaded([]) as process:
         assert process is None
     monkeypatch.undo()
-    monkeypatch.setattr(module, "POSSIBLE", False)
+    monkeypatch.delenv(SWITCH, raising=False)
+    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_flag=os.ST_NOEXEC))
+    with preloaded([]) as process:
+        assert process is None
+    monkeypatch.undo()
+
+    def refuse(_):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.delenv(SWITCH, raising=False)
+    monkeypatch.setattr(os, "pidfd_open", refuse)
     with preloaded([]) as process:
         assert process is None
 

@@ -123,6 +123,19 @@ def test_a_worse_one_and_a_tie_are_refused_on_record(registry, capsys, challenge
     assert "2: stays" in capsys.readouterr().out
 
 
+def test_a_verdict_says_how_often_its_rows_were_read_before(registry, capsys):
+    for kind in (STRONG, WEAK, TWIN):
+        enter(registry, NAME, kind)
+    promote("--version", "1")
+    for reads, version in enumerate(("2", "2", "3")):
+        refused("--version", version, match="champion: roc_auc")
+        told = f"; {reads} verdicts of this model read them before"
+        assert (told in capsys.readouterr().out) == (reads > 0)
+        assert record(registry)[-1].gate["holdout"] == record(registry)[-2].gate.get(
+            "holdout", record(registry)[-1].gate["holdout"]
+        )
+
+
 def test_transition_is_gated_too_and_staging_is_free(registry):
     for kind in (STRONG, WEAK):
         enter(registry, NAME, kind)

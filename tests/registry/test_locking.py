@@ -420,6 +420,17 @@ def test_a_store_that_is_down_while_a_lock_is_asked_for_is_one_line(client, monk
         find_lock(client, NAME)
 
 
+def test_who_acts_may_be_named_in_dotenv(tmp_path, monkeypatch):
+    for name in ("dvc.yaml", "params.yaml"):
+        (tmp_path / name).touch()
+    (tmp_path / ".env").write_text("LOCKSTEP_ACTOR=ann\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("LOCKSTEP_ACTOR", raising=False)
+    assert default_who().actor == "ann"
+    monkeypatch.setenv("LOCKSTEP_ACTOR", "ben")
+    assert default_who().actor == "ben"
+
+
 def test_a_user_without_a_name_holds_and_acts_by_number(client, monkeypatch):
     def nameless():
         raise KeyError("getpwuid(): uid not found: 10001")

@@ -489,6 +489,23 @@ def test_a_commit_that_could_not_be_compared_is_told(workspace, git, capsys):
     assert version.tags["lockstep.dirty"] == "unknown"
 
 
+def test_a_name_that_no_record_can_hold_leaves_a_version_unchecked(workspace, git, make, capsys):
+    make.written_code(workspace)
+    code = workspace / "src" / "lockstep"
+    code.mkdir(parents=True)
+    change(workspace)
+    try:
+        (code / os.fsdecode(b"R\xe9sum\xe9.csv")).touch()
+    except OSError:
+        pytest.skip("this file system takes UTF-8 alone")
+    publish_training(workspace, "accidents", "logistic_regression")
+    told = r"its commit unchecked: the name of src/lockstep/R\xe9sum\xe9.csv is not UTF-8; rename"
+    assert told in capsys.readouterr().err
+    tags = connected(workspace).get_model_version(LINEAR, "1").tags
+    assert tags["lockstep.dirty"] == "unknown"
+    assert "lockstep.inputs_digest" not in tags
+
+
 def test_a_dirty_version_is_tagged_with_the_commit_that_has_its_inputs(workspace, git):
     def committed_as():
         publish_training(workspace, "accidents", "logistic_regression")

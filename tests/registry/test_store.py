@@ -83,6 +83,29 @@ def test_a_word_that_is_no_uri_comes_with_the_forms_there_are(tmp_path, uri):
         connection.connect(settings_for(tmp_path, uri), tmp_path)
 
 
+@pytest.mark.parametrize("uri", ["http://[::1:5000", "http://::1]:5000"])
+def test_a_bracket_without_its_other_one_is_one_line(tmp_path, uri):
+    with pytest.raises(ConfigError, match=r"is no URI; write http://HOST:PORT") as caught:
+        connection.connect(settings_for(tmp_path, uri), tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("password", "fix"),
+    [
+        ("ab/cd", "percent-encode / in the password (%2F)"),
+        ("a?b#", "percent-encode ? in the password (%3F), # in the password (%23)"),
+        ("p[ss", "percent-encode [ in the password (%5B)"),
+    ],
+)
+def test_a_password_that_breaks_a_uri_is_told_how_to_be_written(tmp_path, password, fix):
+    uri = f"postgresql://mlflow:{password}@db/mlflow"
+    with pytest.raises(ConfigError, match="is no URI; percent-encode") as caught:
+        connection.connect(settings_for(tmp_path, uri), tmp_path)
+    assert str(caught.value).endswith(f"is no URI; {fix}")
+    assert password not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     "uri",
     [

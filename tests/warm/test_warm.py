@@ -11,9 +11,9 @@ import psutil
 import pytest
 from tests.warm import COLD, PREFIX
 
-from lockstep.preload.process import POSSIBLE, SWITCH
+from lockstep.preload.process import SWITCH, is_possible
 
-pytestmark = pytest.mark.skipif(not POSSIBLE, reason="there is no warm process on this system")
+pytestmark = pytest.mark.skipif(not is_possible(), reason="there is no warm process on this system")
 
 SEEN = """
 import json, os, sys

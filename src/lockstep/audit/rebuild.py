@@ -20,8 +20,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from lockstep.audit.packages import differing
 from lockstep.audit.provenance import has_commit
 from lockstep.code.files import LOCK, REPOSITORY_VARIABLES, SPARK_LOCK
@@ -31,7 +29,7 @@ from lockstep.dvc.git import NO_REPOSITORY, UNREADABLE, git, read_head
 from lockstep.dvc.graph import CODE, SPARK_FOLDER, Graph, dvc_sum, lock_text, tracked
 from lockstep.dvc.lineage import used_params, with_params
 from lockstep.errors import ConfigError, DataError, LockstepError, listed
-from lockstep.io import sha256_file
+from lockstep.io import parse_yaml, read_utf8, sha256_file, yaml_text
 from lockstep.termination import terminated_as_error
 
 ENVIRONMENT_SECONDS = 3600
@@ -182,11 +180,10 @@ def put_inputs(tree: Tree, kept: dict[str, str | None], folder: Path, where: str
 def put_params(tree: Tree, closure: dict[str, Any]) -> None:
     """Set the parameters that the training depends on to their recorded values."""
     path = tree.root / "params.yaml"
-    before = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    before = parse_yaml(read_utf8(path), path.name) or {}
     after = with_params(before, used_params(closure))
     if after != before:
-        text = yaml.safe_dump(after, sort_keys=False, allow_unicode=True)
-        path.write_text(text, encoding="utf-8")
+        path.write_text(yaml_text(after), encoding="utf-8")
 
 
 def with_environment(tree: Tree, root: Path, model_type: str = "") -> Tree:

@@ -20,7 +20,7 @@ from lockstep.code.files import LOCK, SOURCE, SPARK_LOCK, Files
 from lockstep.code.module import Import, Module, read_module
 from lockstep.code.pins import Pins, read_pins
 from lockstep.errors import ConfigError, nearest
-from lockstep.io import parse_yaml
+from lockstep.io import decoded, parse_yaml
 
 PACKAGE = "lockstep"
 _COMMAND = re.compile(r"python -m (?P<module>[\w.]+)")
@@ -130,7 +130,7 @@ class Code:
         if (path, left_out) not in self._sums:
             content = self.files.content[path]
             if path.endswith((".yaml", ".yml")):
-                values = parse_yaml(content.decode(), path)
+                values = parse_yaml(decoded(content, path), path)
                 values = _without(values, [one.split(".") for one in left_out])
                 content = ascii(values).encode()
             self._sums[path, left_out] = hashlib.sha256(content).hexdigest()
@@ -149,7 +149,7 @@ class Code:
             raise ConfigError(f"{LOCK} is missing; restore it with `git checkout {LOCK}`")
         # An extra's own pins need the others, so both are read as one lock.
         extra = self.files.content.get(SPARK_LOCK, b"")
-        return read_pins((self.files.content[LOCK] + b"\n" + extra).decode())
+        return read_pins(decoded(self.files.content[LOCK] + b"\n" + extra, LOCK))
 
 
 def code_text(parts: dict[str, str]) -> str:

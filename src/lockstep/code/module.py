@@ -72,19 +72,30 @@ def read_module(name: str, path: str, content: bytes) -> Module:
 
 def _declared(tree: ast.Module, constant: str, path: str) -> Any:
     """Return a declaration of a module; empty where it has none."""
+    kind = _KINDS[constant]
     for node in tree.body:
-        targets = node.targets if isinstance(node, ast.Assign) else []
+        if not isinstance(node, ast.Assign | ast.AnnAssign) or node.value is None:
+            continue
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
         if [getattr(target, "id", None) for target in targets] != [constant]:
             continue
         try:
-            value = ast.literal_eval(node.value)  # type: ignore[attr-defined]
-        except ValueError:
+            value = ast.literal_eval(node.value)
+        except (ValueError, TypeError):
             value = None
-        if isinstance(value, _KINDS[constant]):
+        if isinstance(value, kind) and _is_of_texts(value):
             return value
-        wanted = f"a plain {_KINDS[constant].__name__} of texts; see lockstep/code/module.py"
-        raise ConfigError(f"{path}: {constant} must be {wanted}")
-    return _KINDS[constant]()
+        wanted = f"a plain {kind.__name__} of texts{', each with a tuple' if kind is dict else ''}"
+        raise ConfigError(f"{path}: {constant} must be {wanted}; see lockstep/code/module.py")
+    return kind()
+
+
+def _is_of_texts(value: Any) -> bool:
+    """Tell whether a tuple, or a dict with a tuple for each key, holds nothing but texts."""
+    if isinstance(value, dict):
+        values = all(isinstance(one, tuple) and _is_of_texts(one) for one in value.values())
+        return values and _is_of_texts(tuple(value))
+    return all(isinstance(one, str) for one in value)
 
 
 def _imports(body: Iterable[ast.AST], package: str, at_start: bool = True) -> Iterator[Import]:

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from lockstep.config.params import Params, Problem, Training, read_params_text, training_key
 from lockstep.config.params_file import KeyPath, parsed, with_values
-from lockstep.errors import UsageError, unknown
+from lockstep.errors import ConfigError, UsageError, unknown
+from lockstep.io import parse_yaml
 
 SECTIONS = ("problems", "train", "search")
 FORMS = (
     "TYPE.NAME=VALUE (xgboost.max_depth=6), SECTION.KEY=VALUE (split.seed=1), "
     "or a full key of params.yaml"
 )
-_EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 
 
 def with_overrides(root: Path, problem: str, given: Sequence[str]) -> tuple[str, Params]:
@@ -43,12 +40,10 @@ def override(params: Params, problem: str, given: str) -> tuple[KeyPath, Any]:
 
 
 def typed(value: str, given: str) -> Any:
-    """Return a value as YAML reads it, but 1e-3 as a number."""
-    if _EXPONENT.fullmatch(value.strip()):
-        return float(value)
+    """Return a value as params.yaml's reader reads it."""
     try:
-        return yaml.safe_load(value)
-    except yaml.YAMLError:
+        return parse_yaml(value, given)
+    except ConfigError:
         raise UsageError(f"--param {given}: '{value}' is no YAML value; quote it") from None
 
 

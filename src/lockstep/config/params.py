@@ -321,7 +321,8 @@ def _first_fault(model: type[BaseModel], error: ValidationError) -> str:
     hint = ""
     if first["type"] == "literal_error":
         hint = nearest(first["input"], re.findall(r"'([^']*)'", first["ctx"]["expected"]))
-    return f"{key} = {first['input']!r}: {first['msg'].lower()}{hint}{more}"
+    fault = first["msg"].removeprefix("Value error, ")
+    return f"{key} = {first['input']!r}: {fault[:1].lower()}{fault[1:]}{hint}{more}"
 
 
 def _keys_at(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:

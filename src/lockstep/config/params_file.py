@@ -21,10 +21,13 @@ _TOP_KEY = re.compile(r"^(?P<key>[A-Za-z_][\w-]*):")
 def with_values(text: str, values: Mapping[KeyPath, Any]) -> str:
     """Return the text with each key set to its value; missing mappings on the way are added.
 
-    A text that has these values already stays the same, to the byte.
+    A text that has these values already stays the same, to the byte. An edit below a YAML anchor
+    also reaches the places that name it; one below an alias of it is a ConfigError.
     """
     content = _load(text)
     news = {path: value for path, value in values.items() if not _same(_get(content, path), value)}
+    for path in news:
+        _check_own(content, path, news)
     for path, value in news.items():
         _set(content, path, value)
     return _dump(content) if news else text
@@ -109,6 +112,29 @@ def _same(one: Any, other: Any) -> bool:
 
 def _number_type(value: Any) -> type | None:
     return next((kind for kind in (bool, int, float) if isinstance(value, kind)), None)
+
+
+def _check_own(content: Any, path: KeyPath, asked: Mapping[KeyPath, Any]) -> None:
+    """Refuse to edit through a YAML alias what is written elsewhere, unless that is asked for."""
+    for end in range(1, len(path)):
+        here, block = path[:end], _get(content, path[:end])
+        written = _place_of(content, block) if isinstance(block, Mapping) else ()
+        own = written in ((), here)
+        if not own and ((*written, *path[end:]), asked[path]) not in asked.items():
+            place = ".".join(map(str, here))
+            fault = f"{place} is an alias of {'.'.join(map(str, written))}, which would change, too"
+            fix = f"write the block out below {place}, or set the key of the other one"
+            raise ConfigError(f"params.yaml: {fault}; {fix}")
+
+
+def _place_of(content: Mapping[Any, Any], block: Any, above: KeyPath = ()) -> KeyPath:
+    """Return the first place of a block, where YAML has its anchor; empty if it is not below."""
+    for key, value in content.items():
+        if value is block:
+            return (*above, key)
+        if isinstance(value, Mapping) and (found := _place_of(value, block, (*above, key))):
+            return found
+    return ()
 
 
 def _set(content: Any, path: KeyPath, value: Any) -> None:

@@ -12,6 +12,8 @@ from lockstep.config.settings import (
     CONFIG_FILE,
     DAGSHUB,
     MOST_WORKERS,
+    OFF,
+    ON,
     URI,
     DecisionSection,
     Found,
@@ -172,7 +174,7 @@ class _Reader:
     def shadow(self, configured: str) -> str:
         """Return the stage whose newest version scores answered requests again; empty: none."""
         value = str(self.value("shadow", "SHADOW", configured) or "")
-        if value.lower() in ("", "0", "false", "no", "off"):
+        if value.lower() in ("", *OFF):
             return ""
         if value != "Staging":
             raise ConfigError(
@@ -200,7 +202,7 @@ class _Reader:
         value = self.value("prediction_log", "PREDICTION_LOG", None)
         if value is None:
             folder = section.folder if section.keep else None
-        elif value.lower() in ("0", "1", "true", "false", "yes", "no", "on", "off"):
+        elif value.lower() in (*ON, *OFF):
             folder = section.folder if is_on(value, "PREDICTION_LOG") else None
         else:
             folder = value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 from collections.abc import Mapping
@@ -29,8 +30,8 @@ LATER = "later"
 """PUBLISH while a command runs the stages that registers their models itself."""
 ThresholdScale = Literal["probability", "balanced"]
 """The score scales that a threshold may be on."""
-_OFF = ("0", "false", "no", "off")
-_ON = ("1", "true", "yes", "on")
+OFF = ("0", "false", "no", "off")
+ON = ("1", "true", "yes", "on")
 
 
 class ModelRegistrySection(Strict):
@@ -219,7 +220,8 @@ def environment(root: Path, environ: Mapping[str, str] | None = None) -> dict[st
     from dotenv import dotenv_values
 
     path = main_tree(root) / ".env"
-    from_file = dotenv_values(path, interpolate=False) if path.is_file() else {}
+    text = read_utf8(path).removeprefix("\ufeff") if path.is_file() else ""
+    from_file = dotenv_values(stream=io.StringIO(text), interpolate=False)
     from_process = os.environ if environ is None else environ
     found = {name: Found(value, ".env") for name, value in from_file.items() if value}
     for name, value in from_process.items():
@@ -231,9 +233,9 @@ def environment(root: Path, environ: Mapping[str, str] | None = None) -> dict[st
 def is_on(value: str, name: str) -> bool:
     """Read a switch of the environment; anything but a yes or a no is a ConfigError."""
     lowered = value.strip().lower()
-    if lowered not in (*_ON, *_OFF):
+    if lowered not in (*ON, *OFF):
         raise ConfigError(f"{name}={value!r} is neither on nor off; use 1 or 0")
-    return lowered in _ON
+    return lowered in ON
 
 
 def dagshub_uri(repository: str) -> str:

@@ -13,6 +13,7 @@ from getpass import getuser
 from pathlib import Path
 
 from lockstep.errors import NO_HOME, ConfigError, has_home
+from lockstep.preload.process import own_programs_first
 
 
 def run_dvc(root: Path, *arguments: str) -> str:
@@ -117,7 +118,8 @@ def _environment() -> dict[str, str]:
     # Called from within a stage, DVC would take the stage's tree for its own.
     own = {"DVC_ROOT", "DVC_STAGE"}
     inherited = {name: os.environ[name] for name in os.environ.keys() - own}
-    return {**_user(), **inherited, "DVC_NO_ANALYTICS": "true"}
+    path = {"PATH": own_programs_first()}
+    return {**_user(), **inherited, **path, "DVC_NO_ANALYTICS": "true"}
 
 
 def _user() -> dict[str, str]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lockstep.code.files import git_environment, has_git_folder
+from lockstep.console import visible
 from lockstep.errors import ConfigError
 
 NO_REPOSITORY, NO_COMMIT = "no git repository", "no commit yet"
@@ -66,26 +67,38 @@ def short(commit: str) -> str:
 def changed_files(root: Path, *paths: str) -> list[str]:
     """Return the files below some paths that differ from HEAD, deleted and untracked ones too.
 
-    GitError where git can't tell: no answer is no sign of a clean workspace.
+    GitError where git can't tell: no answer is no sign of a clean workspace. Also for a name that
+    is not UTF-8.
     """
     options = ("--porcelain", "-z", "--no-renames", "--untracked-files=all")
     done = _run(root, "status", *options, "--", *paths)
     if done is None or done.returncode:
         raise GitError(_failure(root, done.stderr.strip() if done else NO_GIT))
     above = git(root, "rev-parse", "--show-prefix") or ""
-    names = (entry[3:] for entry in done.stdout.split("\0") if len(entry) > 3)
-    return sorted({name.removeprefix(above) for name in names})
+    found = (entry[3:] for entry in done.stdout.split("\0") if len(entry) > 3)
+    names = sorted({name.removeprefix(above) for name in found})
+    _check_names(names)
+    return names
+
+
+def _check_names(names: list[str]) -> None:
+    """Refuse names that are not UTF-8: no record of changed files can hold them."""
+    for name in names:
+        shown = name.encode(errors="surrogateescape").decode(errors="backslashreplace")
+        if shown != name:
+            raise GitError(f"the name of {visible(shown)} is not UTF-8; rename or remove the file")
 
 
 def _run(root: Path, *arguments: str) -> subprocess.CompletedProcess[str] | None:
     """Run git in its own language; None where it is not installed."""
-    english = {**git_environment(root), "LC_ALL": "C", "LANGUAGE": "C"}
+    # Without optional locks, `git status` here never fails a commit that somebody makes meanwhile.
+    own = {"LC_ALL": "C", "LANGUAGE": "C", "GIT_OPTIONAL_LOCKS": "0"}
     command = ["git", *arguments]
     try:
         return subprocess.run(
             command,
             cwd=root,
-            env=english,
+            env={**git_environment(root), **own},
             capture_output=True,
             encoding="utf-8",
             errors="surrogateescape",

@@ -12,16 +12,16 @@ from operator import or_
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from lockstep.dvc.git import git
 from lockstep.errors import ConfigError
-from lockstep.io import parse_yaml, read_utf8
+from lockstep.io import parse_yaml, read_utf8, yaml_text
 
 CODE = "code"
 """The stage that writes what the code of each stage means, and the folder that it writes into."""
 SPARK_FOLDER = "spark"
 """The folder of the Spark stages' dvc.yaml and dvc.lock, which a plain `dvc repro` leaves alone."""
+DECLARED, SPARK_DECLARED = "dvc.yaml", f"{SPARK_FOLDER}/dvc.yaml"
+"""The files that declare stages."""
 _NO_CONTENT = (".gitignore", "__pycache__", ".DS_Store")
 
 
@@ -41,18 +41,36 @@ class Stage:
 
 @dataclass(frozen=True)
 class Graph:
-    """The content of dvc.yaml and params.yaml."""
+    """The content of dvc.yaml and params.yaml; ``spark`` names the stages of Spark's dvc.yaml."""
 
     content: dict[str, Any]
     params: dict[str, Any]
+    spark: frozenset[str] = frozenset()
 
     @classmethod
     def read(cls, root: Path) -> Graph:
         """Read both files below ``root``, and Spark's stages; what is not there is empty."""
-        content = read_yaml(root / "dvc.yaml")
-        spark = read_yaml(root / SPARK_FOLDER / "dvc.yaml").get("stages") or {}
-        stages = {**(content.get("stages") or {}), **spark}
-        return cls({**content, "stages": stages}, read_yaml(root / "params.yaml"))
+        content, spark = (read_yaml(root / name) for name in (DECLARED, SPARK_DECLARED))
+        return cls.merged(content, spark, read_yaml(root / "params.yaml"))
+
+    @classmethod
+    def committed(cls, root: Path, params: dict[str, Any]) -> Graph:
+        """Read the stages of HEAD, to be filled with other parameters than those of HEAD."""
+        content, spark = (committed_yaml(root, name) for name in (DECLARED, SPARK_DECLARED))
+        return cls.merged(content, spark, params)
+
+    @classmethod
+    def merged(
+        cls, content: dict[str, Any], spark: dict[str, Any], params: dict[str, Any]
+    ) -> Graph:
+        """Return the graph of both files that declare stages."""
+        more = spark.get("stages") or {}
+        stages = {**(content.get("stages") or {}), **more}
+        return cls({**content, "stages": stages}, params, frozenset(more))
+
+    def file_of(self, name: str) -> str:
+        """Return the file that declares a stage."""
+        return SPARK_DECLARED if name.partition("@")[0] in self.spark else DECLARED
 
     @property
     def names(self) -> list[str]:
@@ -149,7 +167,7 @@ def lock_text(entries: dict[str, dict[str, Any]]) -> str:
         }
         for name, entry in entries.items()
     }
-    return yaml.safe_dump({"schema": "2.0", "stages": stages})
+    return yaml_text({"schema": "2.0", "stages": stages})
 
 
 def tracked(root: Path, path: str) -> str | None:

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from lockstep.code.closure import PACKAGE, Code, code_text
-from lockstep.code.files import LOCK, SOURCE, Files
+from lockstep.code.files import LOCK, SOURCE, SPARK_LOCK, Files
 from lockstep.config.layout import ProblemLayout, engine_of
 from lockstep.config.params import training_key
 from lockstep.dvc.git import GitError, changed_files, read_head
 from lockstep.dvc.graph import (
     CODE,
-    SPARK_FOLDER,
+    DECLARED,
+    SPARK_DECLARED,
     Graph,
     Lock,
     Stage,
@@ -119,8 +120,8 @@ def training_stage(problem: str, model_type: str) -> str:
 
 def stage_target(problem: str, model_type: str) -> str:
     """Return that stage as `dvc repro` takes it, with the folder of its dvc.yaml."""
-    folder = f"{SPARK_FOLDER}/dvc.yaml:" if engine_of(model_type)[0] else ""
-    return f"{folder}{training_stage(problem, model_type)}"
+    file = f"{SPARK_DECLARED}:" if engine_of(model_type)[0] else ""
+    return f"{file}{training_stage(problem, model_type)}"
 
 
 def is_current(root: Path, problem: str, *model_types: str) -> bool:
@@ -133,11 +134,13 @@ def _is_current(root: Path, problem: str, model_type: str, graph: Graph, lock: L
     name = training_stage(problem, model_type)
     if not _has_run(graph, lock, name):
         return False
-    entry = lock.entries[name]
+    entry, code = lock.entries[name], graph.one(name).code
     deps = {path: lock.outs[path] for path in entry["deps"] if path in lock.outs}
+    if code and (root / code).is_file():
+        deps[code] = dvc_sum(root / code)
     model = ProblemLayout(root, problem).model(model_type)
     own = model.relative_to(root).as_posix()
-    return all(entry["deps"][path] == sum_ for path, sum_ in deps.items()) and (
+    return all(entry["deps"].get(path) == sum_ for path, sum_ in deps.items()) and (
         entry["outs"].get(own) == dvc_sum(model)
     )
 
@@ -252,7 +255,7 @@ def _changed_code(root: Path, closure: dict[str, Any]) -> set[str]:
     entries = [
         entry for entry in (*closure["stages"].values(), closure["training"]) if "code" in entry
     ]
-    if not entries or not changed_files(root, SOURCE, LOCK):
+    if not entries or not changed_files(root, SOURCE, LOCK, SPARK_LOCK):
         return set()
     changed: set[str] = set()
     try:
@@ -283,10 +286,10 @@ def _changed_stages(root: Path, names: list[str]) -> list[str]:
     Both are filled with the workspace's parameters: changed parameters are listed by themselves.
     """
     here = Graph.read(root)
-    there = Graph(committed_yaml(root, "dvc.yaml"), here.params)
+    there = Graph.committed(root, here.params)
     stages = {name: (here.stage(name), there.stage(name)) for name in names}
     changed = (n for n, (one, other) in stages.items() if _unordered(one) != _unordered(other))
-    return [f"dvc.yaml:{name}" for name in changed]
+    return [f"{here.file_of(name)}:{name}" for name in changed]
 
 
 def _unordered(stage: Stage | None) -> tuple[Any, ...] | None:
@@ -302,7 +305,8 @@ def kept_inputs(root: Path, found: Lineage) -> dict[str, str | None]:
     """
     if not found.changed:
         return {}
-    more = changed_files(root, "dvc.yaml", "params.yaml", LOCK, f"{SOURCE}/{PACKAGE}")
+    stages, locks = (DECLARED, SPARK_DECLARED), (LOCK, SPARK_LOCK)
+    more = changed_files(root, *stages, "params.yaml", *locks, f"{SOURCE}/{PACKAGE}")
     declared = (name.partition(":")[0] for name in found.changed)
     names = sorted({*more, *declared})
     return {name: sha256_file(root / name) if (root / name).is_file() else None for name in names}

@@ -12,7 +12,7 @@ from lockstep.code.files import Files
 from lockstep.dvc.git import git, read_head, short
 from lockstep.dvc.graph import Graph, Lock
 from lockstep.errors import ConfigError, UsageError, nearest
-from lockstep.io import parse_yaml
+from lockstep.io import decoded, parse_yaml, read_utf8
 
 UNSHALLOW = "git fetch --unshallow origin '+refs/heads/*:refs/remotes/origin/*'"
 
@@ -26,11 +26,12 @@ class Revision:
     commit: str = ""
 
     def text(self, path: str) -> str:
-        """Return a file's text; empty for a file that is missing."""
+        """Return a file's text, empty if it is missing; ConfigError if it is not UTF-8."""
         if self.commit:
-            return git(self.root, "show", f"{self.commit}:./{path}") or ""
+            text = git(self.root, "show", f"{self.commit}:./{path}") or ""
+            return decoded(text.encode(errors="surrogateescape"), f"{path} of {self.name}")
         file = self.root / path
-        return file.read_text(encoding="utf-8") if file.is_file() else ""
+        return read_utf8(file) if file.is_file() else ""
 
     def yaml(self, path: str) -> dict[str, Any]:
         """Return a YAML file's content, empty if it is missing; a broken one is a ConfigError."""

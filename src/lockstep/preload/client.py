@@ -55,8 +55,19 @@ def connected(where: str) -> _socket.socket | None:
     return server
 
 
+def send(server: _socket.socket, request: dict[str, object]) -> None:
+    """Send the server a command and this process's files."""
+    content = marshal.dumps(request)
+    files = b"".join(number.to_bytes(4, sys.byteorder) for number in (0, 1, 2))
+    rights = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, files)]
+    server.sendmsg([len(content).to_bytes(4, "big")], rights)
+    sent = 0
+    while sent < len(content):
+        sent += server.send(content[sent:])
+
+
 def asked(server: _socket.socket, request: dict[str, object]) -> bytes:
-    """Send the server a command and this process's files; pass on signals, return the answer.
+    """Send the server a command; pass on signals, return the answer.
 
     A server that is killed meanwhile gives none.
     """
@@ -72,19 +83,13 @@ def asked(server: _socket.socket, request: dict[str, object]) -> bytes:
             signal.signal(number, lambda received, _: server.send(bytes([received])))
     if signal.getsignal(signal.SIGTSTP) is not signal.SIG_IGN:
         signal.signal(signal.SIGTSTP, stop)
-    content = marshal.dumps(request)
-    files = b"".join(number.to_bytes(4, sys.byteorder) for number in (0, 1, 2))
-    rights = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, files)]
-    server.sendmsg([len(content).to_bytes(4, "big")], rights)
-    sent = 0
-    while sent < len(content):
-        sent += server.send(content[sent:])
-    signal.pthread_sigmask(signal.SIG_SETMASK, before)
     answer = b""
     try:
+        send(server, request)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         while not answer.endswith(b"\n") and (part := server.recv(64)):
             answer += part
-    except ConnectionError:
+    except OSError:
         pass
     return answer
 

@@ -19,8 +19,6 @@ SWITCH = "LOCKSTEP_PRELOAD"
 """The variable that turns it off: with 0 every command is a process of its own."""
 ALL = "all"
 """Its value for a command that waits until all libraries are imported."""
-POSSIBLE = hasattr(os, "pidfd_open")
-"""Elsewhere than on Linux every command is a process of its own."""
 LONGEST_ADDRESS = 100
 """Bytes of a socket's path that Linux takes, with some to spare."""
 PACKAGES = ("lockstep",)
@@ -121,7 +119,7 @@ class Preloaded:
     @property
     def variables(self) -> dict[str, str]:
         """The variables with which commands run preloaded: their `python` is first on PATH."""
-        return {"PATH": f"{self.bin}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
+        return {"PATH": f"{self.bin}{os.pathsep}{own_programs_first()}"}
 
     def start(self, *words: str, folder: Path) -> subprocess.Popen[bytes]:
         """Start `python` with some words once all libraries are imported; its input is a pipe.
@@ -150,6 +148,12 @@ def _write_client(path: Path, folder: Path) -> None:
     path.chmod(0o755)
 
 
+def own_programs_first() -> str:
+    """Return PATH with this interpreter's folder first: stages name their program `python`."""
+    own, path = str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)
+    return path if path.split(os.pathsep)[0] == own else f"{own}{os.pathsep}{path}"
+
+
 @contextmanager
 def preloaded(own: Sequence[str], wanted: bool = True) -> Iterator[Preloaded | None]:
     """Yield a preloaded process for a training's commands, which ends with the block.
@@ -169,6 +173,20 @@ def preloaded(own: Sequence[str], wanted: bool = True) -> Iterator[Preloaded | N
         process.stop()
 
 
+def is_possible() -> bool:
+    """Tell whether the kernel has pidfd_open: macOS, old Linux and some sandboxes have not."""
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except (AttributeError, OSError):
+        return False
+    return True
+
+
 def _can_preload() -> bool:
-    address = len(os.fsencode(tempfile.gettempdir())) + len("/lockstep-12345678/socket")
-    return POSSIBLE and os.environ.get(SWITCH) != "0" and address <= LONGEST_ADDRESS
+    if os.environ.get(SWITCH) == "0" or not is_possible():
+        return False
+    folder = tempfile.gettempdir()
+    if len(os.fsencode(folder)) + len("/lockstep-12345678/socket") > LONGEST_ADDRESS:
+        return False
+    # The client is a program that lies there.
+    return not os.statvfs(folder).f_flag & os.ST_NOEXEC

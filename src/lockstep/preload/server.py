@@ -80,8 +80,7 @@ def take_place(request: dict[str, Any], files: list[int], plain_path: list[str])
     filters = [f for f in environment.get("PYTHONWARNINGS", "").split(",") if f]
     if words[:2] == ["-W", "ignore"]:
         filters, words = [*filters, "ignore"], words[2:]
-    for action in filters:
-        warnings.simplefilter(action)
+    warnings._processoptions(filters)  # type: ignore[attr-defined]  # as the interpreter does
     sys.warnoptions[:] = filters
     sys.orig_argv[:] = [sys.executable, *words]
     added = environment.get("PYTHONPATH", "")

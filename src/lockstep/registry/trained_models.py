@@ -70,8 +70,8 @@ def _outputs(root: Path, training: Training) -> Outputs | None:
     # `dvc repro`, which leaves Spark's stages alone, did not bring these up to date.
     if engine_of(training.type)[0] and not is_current(root, training.problem, training.type):
         print(
-            f"{training.problem} {training.type} was trained with other parameters or data; run "
-            f"`dvc repro {stage_target(training.problem, training.type)}`"
+            f"{training.problem} {training.type} was trained with other parameters, data or code; "
+            f"run `dvc repro {stage_target(training.problem, training.type)}`"
         )
         return None
     return read_outputs(root, training.problem, training.type)

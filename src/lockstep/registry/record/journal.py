@@ -5,7 +5,6 @@ The model is locked meanwhile (``locking.lock_model``), and what is read is read
 
 from __future__ import annotations
 
-import os
 import socket
 import warnings
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,8 @@ from importlib.metadata import version as package_version
 from typing import Any
 from uuid import uuid4
 
+from lockstep.config.layout import project_root
+from lockstep.config.settings import environment
 from lockstep.errors import RegistryError
 from lockstep.registry.record.descriptions import model_description, version_description
 from lockstep.registry.record.events import End, Event, Step, Who, begin_tag, end_tag, head_tag
@@ -174,7 +175,8 @@ def _mirror(client: Client, version: Version) -> None:
 
 def default_who() -> Who:
     """Return who acts if nobody is named: LOCKSTEP_ACTOR, else the user and the host."""
-    named = os.environ.get("LOCKSTEP_ACTOR", "").strip()
+    found = environment(project_root()).get("LOCKSTEP_ACTOR")
+    named = found.value.strip() if found else ""
     return Who(named or f"{user_name()}@{socket.gethostname()}")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from lockstep.config.layout import main_tree
 from lockstep.config.settings import Settings
@@ -15,6 +15,7 @@ from lockstep.errors import ConfigError
 DATABASE = "mlflow.db"
 ARTIFACTS = "mlruns"
 SQLITE = "sqlite:///"
+_DEFAULT = f"{SQLITE}{DATABASE} (the default)"
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 _SERVER = re.compile(
     r"(?P<scheme>https?)(?::|[:;.,]?[/\\]+)[/\\]*(?P<rest>[^/\\:].*)", re.IGNORECASE
@@ -30,14 +31,16 @@ def resolve_uri(settings: Settings, root: Path) -> str:
     if meant := meant_uri(uri):
         meant = without_password(meant)
         raise ConfigError(f"{where} is no URI of a server or database; write {meant}")
-    scheme, default = urlsplit(uri).scheme, f"{SQLITE}{DATABASE} (the default)"
+    if not _has_parts(uri):
+        raise ConfigError(f"{where} is no URI; {_correction(uri)}")
+    scheme = urlsplit(uri).scheme
     if scheme == "file" or _is_path(uri, main):
         raise ConfigError(
-            f"{where} is a plain file store, which MLflow refuses now; use {default} and move old"
+            f"{where} is a plain file store, which MLflow refuses now; use {_DEFAULT} and move old"
             " runs there with `mlflow migrate-filestore`"
         )
     if not scheme or (is_http(uri) and not urlsplit(uri).hostname) or not _has_port(uri):
-        raise ConfigError(f"{where} is no URI; write http://HOST:PORT for a server, or {default}")
+        raise ConfigError(f"{where} is no URI; {_correction(uri)}")
     if scheme == "sqlite":
         path = uri.removeprefix(SQLITE)
         if path == uri or path in ("", ":memory:"):
@@ -45,6 +48,24 @@ def resolve_uri(settings: Settings, root: Path) -> str:
             raise ConfigError(f"tracking URI '{uri}' names no database file; {fix}")
         return f"{SQLITE}{main / path}"
     return uri
+
+
+def _has_parts(uri: str) -> bool:
+    """Tell whether a text can be read as a URI at all; a bracket without its other one cannot."""
+    try:
+        urlsplit(uri)
+    except ValueError:
+        return False
+    return True
+
+
+def _correction(uri: str) -> str:
+    """Return how to write what is no URI: often a password has signs that end or break one."""
+    password = uri.partition("://")[2].rpartition("@")[0].partition(":")[2]
+    signs = [f"{sign} in the password ({quote(sign, '')})" for sign in "/?#[]" if sign in password]
+    if signs:
+        return f"percent-encode {', '.join(signs)}"
+    return f"write http://HOST:PORT for a server, or {_DEFAULT}"
 
 
 def _has_port(uri: str) -> bool:
