@@ -12,6 +12,7 @@ from lockstep.commands import promote_model as promote
 from lockstep.commands.checklist import STEPS, gap_of, go_through, rates_text, report
 from lockstep.config.settings import CONFIG_FILE
 from lockstep.errors import RegistryError, UsageError
+from lockstep.registry.artifact.model_cache import CACHE, cached_name
 from lockstep.registry.record.registered_models import get_model
 
 FORCED = ("--force", "--reason", "a test")
@@ -117,8 +118,8 @@ def test_what_a_rollback_would_bring_back_is_tried(
     assert f"`rollback` brings version {other} back" in found["rollback"].message
     assert "stands in Production" in found["gates"].message
     model_file(place, other).write_bytes(b"damaged")
-    cached = get_model(place.client, NAME).version(other).tag("model_digest")
-    (place.root / ".lockstep" / "cache" / "models" / cached / "model.skops").write_bytes(b"damaged")
+    cached = place.root / CACHE / cached_name(get_model(place.client, NAME).version(other))
+    (cached / "model.skops").write_bytes(b"damaged")
     assert set(failed(place, best)) == {"rollback"}
 
 

@@ -24,6 +24,7 @@ from lockstep.problems.schema import load_schema
 from lockstep.promotion.compare_versions import compare_versions
 from lockstep.promotion.holdout import holdout, seen_by
 from lockstep.registry.artifact.files import ROWS_FILE
+from lockstep.registry.artifact.model_cache import CACHE, cached_name
 from lockstep.registry.record.registered_models import get_model
 from lockstep.registry.store.opening import open_registry
 from lockstep.registry.trained_models import register_models
@@ -254,7 +255,7 @@ def test_damaged_groups_are_mended_by_registering_again(root, client) -> None:
     model_id = version.source.removeprefix("models:/")
     folder = Path(client.get_logged_model(model_id).artifact_location.removeprefix("file://"))
     (folder / ROWS_FILE).write_bytes(b"no set")
-    cached = root / ".lockstep" / "cache" / "models" / str(version.tag("model_digest"))
+    cached = root / CACHE / cached_name(version)
     (cached / ROWS_FILE).unlink(missing_ok=True)
     with pytest.raises(
         RegistryError,
