@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 from tests.engines.prepared import (
     SAMPLES,
     Prepared,
@@ -21,6 +21,7 @@ from tests.engines.prepared import (
 )
 
 from lockstep.engines import forest
+from lockstep.engines import linear as linear_on_spark
 from lockstep.engines.fitting import fit_on_spark
 from lockstep.engines.linear import ClassLoss, Problem, _conjugate, _newton
 from lockstep.engines.partitions import TrainingRows, class_weights
@@ -112,6 +113,17 @@ def test_boosters_in_two_tasks_are_the_same_every_time(
     here = fit(name, job.recipe, job.parts["train"], job.parts["stop"], 5)
     losses = [one.history["stop_log_loss"][-1] for one in (first, here)]
     assert losses[0] == pytest.approx(losses[1], abs=0.03)
+
+
+@pytest.mark.parametrize("name", BOOSTERS)
+def test_the_stopping_part_tells_the_best_iteration_in_every_task(
+    spark: Any, prepared: dict[str, Prepared], name: str
+) -> None:
+    """Each task has other training rows, whose loss falls to the end; it must not count."""
+    found, steep = prepared["accidents"], {"n_estimators": 40, "learning_rate": 0.5}
+    recipe = found.recipe(name, **steep)
+    fitted = fit_on_spark(spark, f"spark_{name}", recipe, found.rows, 1000)
+    assert fitted.best_iteration == int(np.argmin(fitted.history["stop_log_loss"])) + 1 < 35
 
 
 REST = [pytest.param(name, marks=pytest.mark.soak) for name in ("california_housing", HOUSES)]
@@ -319,6 +331,42 @@ def test_logistic_regression_has_the_same_coefficients(
     np.testing.assert_allclose(*ways, rtol=0, atol=1e-8)
 
 
+def test_rows_prepared_anew_are_those_of_the_next_fit_in_a_session(
+    spark: Any, found: Prepared, tmp_path: Path
+) -> None:
+    """Workers live as long as the session, and remember what they have read."""
+    name, target = "logistic_regression", target_of(found)
+    place, coefficients = np.arange(len(target)) % 2 == 1, []
+    for labels in (target, 2 - target):
+        rows = parted(found, tmp_path, place, labels)
+        fitted = fit_on_spark(spark, f"spark_{name}", found.recipe(name), rows).estimator
+        coefficients.append(fitted.named_steps["estimator"].coef_)
+    first, second = coefficients
+    np.testing.assert_allclose(second, first[::-1], rtol=0, atol=1e-3)
+    assert np.abs(second - first).max() > 0.1
+
+
+def test_sums_are_collected_in_groups_and_added_in_the_order_of_the_partitions(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[list[int]] = []
+
+    def answers(_: Any, __: Any, numbers: Any) -> list[NDArray[np.float64]]:
+        asked.append(list(numbers))
+        return [np.array([0.1 * 3.0**number]) for number in numbers]
+
+    monkeypatch.setattr(linear_on_spark, "run_tasks", answers)
+    monkeypatch.setattr(linear_on_spark, "MOST_BYTES", 2 * 8 * 300**2)
+    ask = partial(linear_on_spark._ask, None, None, 7, len)
+    apart, together, large = ask(square=300), ask(), ask(square=3000)
+    pairs = [[0, 1], [2, 3], [4, 5], [6]]
+    assert asked == [*pairs, list(range(7)), *([number] for number in range(7))]
+    total = 0.1
+    for number in range(1, 7):
+        total += 0.1 * 3.0**number
+    assert apart == together == large == np.array([total])
+
+
 def test_both_solvers_of_several_classes_find_scikit_learn_s_optimum() -> None:
     draw = np.random.default_rng(2)
     matrix, weights = draw.normal(size=(300, 6)), np.array([1.0, 0.5, 4.0])
@@ -334,12 +382,31 @@ def test_both_solvers_of_several_classes_find_scikit_learn_s_optimum() -> None:
         np.testing.assert_allclose(place.reshape(loss.shape), expected, rtol=0, atol=1e-8)
 
 
+def test_the_solvers_of_two_classes_and_of_numbers_find_scikit_learn_s_optimum() -> None:
+    draw = np.random.default_rng(3)
+    matrix = draw.normal(size=(300, 6))
+    number = matrix[:, 0] - 2 * matrix[:, 1] + draw.logistic(size=300)
+    label = (number > 0.5).astype(np.int8)
+    two, two_of_spark = (
+        LogisticRegression(C=0.5, solver="newton-cg", tol=1e-10, max_iter=200) for _ in range(2)
+    )
+    linear_on_spark._solve_binary(two_of_spark, problem_of(matrix, label, np.array([1.0, 1.0])))
+    line, line_of_spark = Ridge(alpha=2.0), Ridge(alpha=2.0)
+    linear_on_spark._solve_ridge(line_of_spark, problem_of(matrix, number, np.ones(1)))
+    pairs = ((two.fit(matrix, label), two_of_spark), (line.fit(matrix, number), line_of_spark))
+    for theirs, own in pairs:
+        np.testing.assert_allclose(own.coef_, theirs.coef_, rtol=0, atol=1e-8)
+        np.testing.assert_allclose(own.intercept_, theirs.intercept_, rtol=0, atol=1e-8)
+
+
 def problem_of(matrix: Any, target: NDArray[Any], weights: NDArray[np.float64]) -> Problem:
-    """Return a problem whose two parts are asked in this process."""
+    """Return a problem whose two parts are asked in this process, by the size of their answers."""
     parts = [(csr_matrix(matrix[rows]), target[rows]) for rows in (slice(90), slice(90, None))]
 
-    def ask(sums: Any, *given: Any) -> Any:
+    def ask(sums: Any, *given: Any, square: int = 0) -> Any:
         first, second = (sums(*part, weights, *given) for part in parts)
+        held = getattr(first, "curve", getattr(first, "products", np.zeros(())))
+        assert held.shape == (() if square == 0 else (square, square))
         return first + second
 
     return Problem(ask, target, weights, matrix.shape[1])

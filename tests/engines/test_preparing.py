@@ -10,7 +10,7 @@ from tests.engines.prepared import settings
 from lockstep.config.params import Sample
 from lockstep.data.preprocess import tidy
 from lockstep.engines import preparing
-from lockstep.engines.chunks import chunks_of
+from lockstep.engines.chunks import FOLD, chunks_of
 from lockstep.engines.preparing import Rows, learn_encoder, write_tidy
 from lockstep.errors import DataError
 from lockstep.features.encoder import encoder_of
@@ -75,6 +75,26 @@ def test_columns_that_cannot_be_encoded_are_a_line(
     encoder = encoder_of(SCHEMA, SECTION.features)
     with pytest.raises(DataError, match=f"the columns of accidents can't be encoded: {said}"):
         learn_encoder(None, encoder, rows, SCHEMA, tmp_path, tmp_path)
+
+
+def test_hundreds_of_folds_keep_their_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = 400
+    table = pd.DataFrame({"true_probability": [np.nan] * count})
+    (tmp_path / "known").mkdir()
+    table.to_parquet(tmp_path / "rows-0000.parquet", index=False)
+    monkeypatch.setattr(preparing, "learn", lambda *_: None)
+    rows = Rows(
+        table,
+        pd.Series(["train"] * count),
+        [0, 1],
+        (np.arange(count) % 2).astype(np.int8),
+        np.arange(count, dtype=np.uint64),
+    )
+    encoder = encoder_of(SCHEMA, SECTION.features.model_copy(update={"folds": 300}))
+    _, chunks = learn_encoder(None, encoder, rows, SCHEMA, tmp_path, tmp_path / "known")
+    assert set(chunks[0].read_known()[FOLD]) == set(range(300))
 
 
 def test_a_source_of_which_nothing_is_left_is_refused(raw: Path, tmp_path: Path) -> None:

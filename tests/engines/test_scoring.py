@@ -353,6 +353,19 @@ def test_a_killed_worker_is_replaced_and_the_bytes_are_the_same(spark, scored, r
     assert contents(tmp_path / "out") == after
 
 
+def test_scores_go_where_this_process_means_an_output_to_be(
+    spark, model, rows, tmp_path, monkeypatch
+):
+    """The workers of a session have a working folder of their own, as those of a cluster have."""
+    written(rows, tmp_path / "in" / "a.parquet")
+    monkeypatch.chdir(tmp_path)
+    shipped, output = ship(*model, CODE, None), Path(f"out of {tmp_path.name}")
+    prepare_output(output, shipped, overwrite=False)
+    found = score(shipped, find_inputs(Path("in")), output, None)
+    assert finish(output, shipped, found, 1.0)["rows"] == len(rows)
+    assert contents(tmp_path / output).keys() == {"a.parquet"}
+
+
 def test_too_many_rejected_rows_fail_at_the_end(scored, rows, tmp_path):
     written(rows.assign(age=[17.0] * 9 + list(rows["age"][9:])), tmp_path / "in" / "a.parquet")
     said = r"9 of \d+ rows were rejected .*--max-rejected 0.05 .*_rejected, e.g. a.parquet: "

@@ -73,6 +73,21 @@ def test_the_folder_of_another_user_stays(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [others]
 
 
+@pytest.mark.parametrize("withheld", [0o002, 0o027])
+def test_executors_of_another_user_may_write_as_far_as_the_umask_lets_them(tmp_path, withheld):
+    before = os.umask(withheld)
+    try:
+        with (
+            output_folder(tmp_path / "tidy") as tidy,
+            scratch_folder(tmp_path, "known") as known,
+            scratch_folder(tmp_path, "secret", private=True) as secret,
+        ):
+            modes = [folder.stat().st_mode & 0o777 for folder in (tidy, known, secret)]
+    finally:
+        os.umask(before)
+    assert modes == [0o777 & ~withheld] * 2 + [0o700]
+
+
 def test_an_output_holds_no_partial_file_and_is_not_replaced_by_a_broken_one(tmp_path):
     with output_folder(tmp_path / "tidy") as tidy:
         (tidy / "part").mkdir()

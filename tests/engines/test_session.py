@@ -65,6 +65,8 @@ def test_a_session_works_says_nothing_and_leaves_nothing(tmp_path, monkeypatch, 
     before = signal.getsignal(signal.SIGINT)
     own = set(psutil.Process().children(recursive=True))
     with spark_session("local[2]", app="a test", slots=2) as spark:
+        (folder,) = (tmp_path / "temporary").iterdir()
+        assert folder.stat().st_mode & 0o777 == 0o700, "it holds the secret of a connection"
         started = set(psutil.Process().children(recursive=True)) - own
         context = spark.sparkContext
         # Java that ends cuts off what it says of its tasks.
@@ -322,7 +324,7 @@ def test_a_program_that_is_no_spark_master(answer):
 def test_a_master_that_answers_and_takes_no_application(monkeypatch):
     """As one of another version does; no time is lost before Java."""
     monkeypatch.setattr(session, "check_reachable", lambda _: None)
-    monkeypatch.setattr(session, "_STARTING", 5)
+    monkeypatch.setattr(session, "_REGISTERING", 5)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
         with pytest.raises(ConfigError, match=f"127.0.0.1:{port} takes no application; compare"):
@@ -390,6 +392,38 @@ def test_a_program_that_spark_can_t_run_leaves_no_archive(tmp_path, monkeypatch)
     assert list((tmp_path / "share").iterdir()) == []
 
 
+@pytest.fixture
+def submits(tmp_path, monkeypatch):
+    """Return what replaces spark-submit by a shell script."""
+    monkeypatch.setattr(class_archive, "archive", lambda: tmp_path / "share" / "classes.jsa")
+    monkeypatch.setattr(class_archive, "_find_spark_home", lambda: str(tmp_path))
+
+    def write(line):
+        script = tmp_path / "bin" / "spark-submit"
+        script.parent.mkdir()
+        script.write_text(f"#!/bin/sh\n{line}\n")
+        script.chmod(0o755)
+
+    return write
+
+
+def test_a_java_that_writes_no_archive_is_set_up_all_the_same(submits, tmp_path, capsys):
+    submits("exit 0")
+    class_archive.main()
+    assert capsys.readouterr().err.startswith("note: Java wrote no archive of Spark's classes; ")
+    assert list((tmp_path / "share").iterdir()) == []
+    assert class_archive.java_option() == ""
+
+
+def test_a_small_program_that_takes_too_long_is_a_line(submits, tmp_path, monkeypatch):
+    submits("exec sleep 60")
+    monkeypatch.setattr(class_archive, "_SECONDS", 0.3)
+    fault = r"^Spark ran a small program for more than 0\.3 seconds; run `make setup-spark` again"
+    with pytest.raises(ConfigError, match=fault):
+        class_archive.main()
+    assert list((tmp_path / "share").iterdir()) == []
+
+
 def test_tests_are_skipped_with_the_fix_or_fail_where_services_are_required(tmp_path, monkeypatch):
     assert conftest.missing_for_spark() == ""
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -448,6 +482,7 @@ def test_settings_of_ones_own_win_and_options_of_java_are_added(tmp_path, monkey
     made = conf.session_conf(find_master("spark://h:7077", {}), "app", 4, folder)
     assert made.get("spark.ui.enabled") == "true"
     assert made.get("spark.driver.memory") == "3g"
+    assert made.get("spark.driver.maxResultSize") == "0"
     options = made.get("spark.driver.extraJavaOptions")
     log, temporary, *others = shlex.split(options)
     assert log == f"-Dlog4j2.configurationFile={folder}/log4j2.properties"
@@ -511,6 +546,16 @@ FAULTS = {
     f"{ABORTED}java.io.IOException: No space left on device": (
         "the disk is full where Spark works; free some space there, or name another folder by"
         " spark.local.dir in LOCKSTEP_SPARK_CONF"
+    ),
+    f"{ABORTED}Total size of serialized results of 15 tasks (1030.1 MiB) is bigger than "
+    "spark.driver.maxResultSize (1024.0 MiB)": (
+        "tasks returned 1030.1 MiB, and the session takes 1024.0 MiB; raise"
+        " spark.driver.maxResultSize in LOCKSTEP_SPARK_CONF, or where the session is opened"
+    ),
+    f"{ABORTED}Lost task 0.0 in stage 0.0 (TID 0) (10.0.0.7 executor driver): TaskResultLost "
+    "(result lost from block manager)": (
+        "what a task returned was lost before the driver read it, mostly for lack of memory; raise"
+        " LOCKSTEP_SPARK_MEMORY, or spark.executor.memory in LOCKSTEP_SPARK_CONF"
     ),
     f"{ABORTED}java.lang.OutOfMemoryError: Java heap space": (
         "Spark's Java ran out of memory; raise LOCKSTEP_SPARK_MEMORY, or spark.executor.memory in"

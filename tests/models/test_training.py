@@ -112,6 +112,34 @@ def test_boosters_stop_early_and_keep_the_best_trees_only(name: str, columns, tr
     )
 
 
+@pytest.mark.parametrize("name", ["xgboost", "lightgbm"])
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+def test_the_stopping_part_alone_tells_the_best_iteration_of_a_fit_that_does_not_stop(
+    name: str, task: str, columns, train, stop
+) -> None:
+    """The loss on the training rows falls to the end; it must not count."""
+    params = {"n_estimators": 60, "learning_rate": 0.3}
+    recipe = Recipe(task, columns, params, seed=0, n_jobs=1)
+    given = [_of_task(part, task) for part in (train, stop)]
+    fitted = training.fit(name, recipe, *given, 1000)
+    own, theirs = (
+        losses for part, losses in fitted.history.items() if not part.startswith("iteration")
+    )
+    assert int(np.argmin(own)) + 1 == len(own) == 60
+    assert fitted.best_iteration == int(np.argmin(theirs)) + 1 < 50
+
+
+def _of_task(matrix: Matrix, task: str) -> Matrix:
+    """Return the same rows, of several classes by the light, or with a number as their target."""
+    several = matrix.target + (matrix.features["light"].to_numpy() > 2)
+    targets = {
+        "binary": matrix.target,
+        "multiclass": several.astype(np.int8),
+        "regression": matrix.target.astype(float),
+    }
+    return Matrix(matrix.features, targets[task], matrix.group, matrix.row)
+
+
 def test_a_forest_grown_in_batches_is_the_forest_grown_at_once(columns, train, stop) -> None:
     from sklearn.ensemble import RandomForestClassifier
 

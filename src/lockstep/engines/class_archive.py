@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -47,12 +48,16 @@ def main() -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=place.parent) as made:
         whole = _made(Path(made))
-        # Java reads it through memory, so it must never be there in part.
-        os.replace(whole, place)
+        if whole.is_file():
+            # Java reads it through memory, so it must never be there in part.
+            os.replace(whole, place)
+        else:
+            slower = "Spark works, and a session takes twice as long to start"
+            print(f"note: Java wrote no archive of Spark's classes; {slower}", file=sys.stderr)
 
 
 def _made(folder: Path) -> Path:
-    """Let Java run a small program, and write the classes it loaded as it ends."""
+    """Let Java run a small program; return where it writes the classes it loaded as it ends."""
     program, whole = folder / "program.py", folder / "classes.jsa"
     program.write_text(_PROGRAM, encoding="utf-8")
     command = [
@@ -65,22 +70,27 @@ def _made(folder: Path) -> Path:
         "--conf", f"spark.driver.extraJavaOptions={_option('ArchiveClassesAtExit', whole)}",
         str(program),
     ]  # fmt: skip
-    environ = {**os.environ, "PYSPARK_PYTHON": sys.executable}
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        env=environ,
-        capture_output=True,
-        text=True,
-        timeout=_SECONDS,
-        check=False,
-    )
-    if done.returncode or not whole.is_file():
+    done = _run(command, folder)
+    if done.returncode:
         lines = [line.strip() for line in (done.stdout + done.stderr).splitlines()]
         faults = [line for line in lines if _FAULT.match(line)]
         told = (faults or lines or ["it printed nothing"])[0]
         raise ConfigError(f"Spark can't run a small program here: {told}")
     return whole
+
+
+def _run(command: Sequence[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    environ = {**os.environ, "PYSPARK_PYTHON": sys.executable}
+    try:
+        return subprocess.run(
+            command, cwd=folder, env=environ, timeout=_SECONDS,
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise ConfigError(
+            f"Spark ran a small program for more than {_SECONDS} seconds; run `make setup-spark` "
+            "again when this machine is less busy"
+        ) from None
 
 
 def _option(name: str, path: Path) -> str:

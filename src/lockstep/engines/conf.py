@@ -38,6 +38,8 @@ def session_conf(master: Master, app: str, slots: int, folder: Path) -> SparkCon
     own = f'"-Dlog4j2.configurationFile={log}" "-Djava.io.tmpdir={folder}" -XX:-UsePerfData'
     values = {
         "spark.driver.memory": driver_memory(os.environ),
+        # The driver's memory is the limit, and has an error line of its own.
+        "spark.driver.maxResultSize": "0",
         "spark.local.dir": str(folder),
         "spark.scheduler.barrier.maxConcurrentTasksCheck.interval": "5s",
         "spark.scheduler.barrier.maxConcurrentTasksCheck.maxFailures": "4",

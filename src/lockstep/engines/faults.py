@@ -35,9 +35,17 @@ _CAUSES = {
     r"\((\S+) (executor \S+)\): .*Python worker exited unexpectedly": (
         "a Python worker crashed on {}, {}, perhaps for lack of memory"
     ),
+    r"Total size of serialized results of \d+ tasks \((.+?)\) is bigger than \S+ \((.+?)\)": (
+        "tasks returned {}, and the session takes {}; raise spark.driver.maxResultSize in "
+        "LOCKSTEP_SPARK_CONF, or where the session is opened"
+    ),
     r"OutOfMemoryError": (
         "Spark's Java ran out of memory; raise LOCKSTEP_SPARK_MEMORY, or spark.executor.memory in "
         "LOCKSTEP_SPARK_CONF"
+    ),
+    r"TaskResultLost": (
+        "what a task returned was lost before the driver read it, mostly for lack of memory; raise "
+        "LOCKSTEP_SPARK_MEMORY, or spark.executor.memory in LOCKSTEP_SPARK_CONF"
     ),
     r"No space left on device: '([^']+)'": "the disk is full: {}; free some space there",
     r"No space left on device": (

@@ -6,10 +6,12 @@ order of the partitions, so the number of executors changes no bit.
 
 from __future__ import annotations
 
+import secrets
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial, reduce
+from operator import add
 from typing import Any
 
 import numpy as np
@@ -21,7 +23,6 @@ from sklearn.utils.optimize import _newton_cg
 from lockstep.engines.partitions import TrainingRows, class_weights
 from lockstep.engines.tasks import run_tasks
 from lockstep.errors import DataError
-from lockstep.io import sha256_json
 from lockstep.models.linear import refined_solution, solve_ridge, solved_linear
 from lockstep.models.model_type import Fitted, Recipe
 from lockstep.models.types._linear import Linear
@@ -34,6 +35,8 @@ FLAT = 1e-12
 """The share of the loss below which its rounding hides a step's gain."""
 MOST_UNKNOWNS = 3000
 """The most coefficients of all classes whose second derivatives are held, as 72 MB a partition."""
+MOST_BYTES = 256 * 1024**2
+"""The most second derivatives that the driver collects at once: a driver of 1 GB holds them."""
 _VIEWED: dict[Any, tuple[Any, Floats]] = {}
 """In a worker: the view's matrix and the target of the partitions that it was last asked for."""
 
@@ -58,7 +61,8 @@ class Viewed:
     view: Any
     weights: Floats
     """Weight of a row, by its class."""
-    token: str
+    token: str = field(default_factory=secrets.token_hex)
+    """Of this solution alone: by the next fit of a session, the same files may hold other rows."""
 
     def partition(self, number: int) -> tuple[Any, Floats]:
         """Return the view's sparse matrix and the target of one partition, kept by the worker."""
@@ -80,12 +84,12 @@ def fit_linear_on_spark(
     solve = {"binary": _solve_binary, "multiclass": _solve_classes, "regression": _solve_ridge}
 
     def solved(estimator: Any, view: Any) -> None:
-        names = view.get_feature_names_out().tolist()
+        width = len(view.get_feature_names_out())
         weights = class_weights(getattr(estimator, "class_weight", None), target)
-        viewed = Viewed(rows, view, weights, sha256_json([str(rows.train), names]))
+        viewed = Viewed(rows, view, weights)
         shared = spark.sparkContext.broadcast(viewed)
-        ask = partial(_ask, spark, shared, range(len(rows.partitions)))
-        solve[recipe.task](estimator, Problem(ask, target, weights, len(names)))
+        ask = partial(_ask, spark, shared, len(rows.partitions))
+        solve[recipe.task](estimator, Problem(ask, target, weights, width))
         shared.unpersist()
 
     return Fitted(solved_linear(kind, recipe, features, solved))
@@ -107,11 +111,21 @@ class Problem:
 
 
 def _ask(
-    spark: SparkSession, shared: Any, numbers: Iterable[int], sums: Callable[..., Any], *given: Any
+    spark: SparkSession,
+    shared: Any,
+    partitions: int,
+    sums: Callable[..., Any],
+    *given: Any,
+    square: int = 0,
 ) -> Any:
-    """Return the sum of what each partition answers, in their order."""
-    found = run_tasks(spark, partial(_answer, shared, sums, given), numbers)
-    return reduce(lambda one, other: one + other, found)
+    """Return the sum of what each partition answers, in their order.
+
+    Answers with a matrix of ``square`` rows and columns are collected in groups of MOST_BYTES.
+    """
+    step = max(1, MOST_BYTES // max(1, 8 * square**2))
+    groups = (range(partitions)[first : first + step] for first in range(0, partitions, step))
+    work = partial(_answer, shared, sums, given)
+    return reduce(add, (found for group in groups for found in run_tasks(spark, work, group)))
 
 
 def _answer(shared: Any, sums: Callable[..., Any], given: tuple[Any, ...], number: int) -> Any:
@@ -128,7 +142,9 @@ def _solve_binary(estimator: Any, problem: Problem) -> None:
     penalty[-1] = 0.0
 
     def at(place: Floats, curve: bool = True) -> Sums:
-        return _penalised(problem.ask(_logistic, place, curve), place, penalty, problem.total)
+        square = len(place) if curve else 0
+        found = problem.ask(_logistic, place, curve, square=square)
+        return _penalised(found, place, penalty, problem.total)
 
     place, steps = _newton(at, len(penalty))
     _set(estimator, problem, place[None, :], steps)
@@ -245,7 +261,8 @@ class ClassLoss:
 
     def at(self, flat: Floats, curve: bool = True) -> Sums:
         """Return the loss with its derivatives."""
-        found = self.problem.ask(_softmax, flat.reshape(self.shape), curve)
+        square = flat.size if curve else 0
+        found = self.problem.ask(_softmax, flat.reshape(self.shape), curve, square=square)
         sums = _penalised(found, flat, self.penalty.ravel(), self.problem.total)
         if curve:
             # Intercepts that rise together change nothing, so the slope has no part that way.
@@ -344,7 +361,7 @@ class Products:
 def _solve_ridge(estimator: Any, problem: Problem) -> None:
     """Solve the normal equations from the partitions' sums."""
     level, rows = float(problem.target.mean()), len(problem.target)
-    sums: Products = problem.ask(_products, level)
+    sums: Products = problem.ask(_products, level, square=problem.width)
     solve_ridge(estimator, rows, sums.columns / rows, level, sums.products, sums.right)
 
 

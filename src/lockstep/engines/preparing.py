@@ -219,7 +219,7 @@ def learn_encoder(
     counted: Any = range(len(wide))  # of a frame, only its length is asked
     with encoding(schema):
         training = encoder._training(counted, wide, rows.group[chosen])
-    fold = np.full(len(chosen), -1, dtype=np.int8)
+    fold = np.full(len(chosen), -1, dtype=np.int32)
     fold[chosen] = training.fold
     places = pd.Index(PARTS).get_indexer(pd.Index(rows.parts)).astype(np.int8)
     content = {PART: places, FOLD: fold, TARGET: rows.target, GROUP: rows.group}

@@ -119,18 +119,15 @@ def _load(shipped: ShippedModel) -> Any:
     return pipeline
 
 
-def score_files(
-    shipped: ShippedModel, output: Path, files: Iterable[InputFile]
-) -> Iterator[FileScores]:
-    """Score files one by one; an expected fault is an answer, as a second attempt repeats it."""
-    for file in files:
-        try:
-            yield score_file(shipped, output, file)
-        except LockstepError as error:
-            yield FileScores(file.name, fault=str(error))
-        except OSError as error:
-            what = f"{error.strerror or error}: {error.filename or file.name}"
-            yield FileScores(file.name, fault=f"{what}; see that executors can write there")
+def score_or_fault(shipped: ShippedModel, output: Path, file: InputFile) -> FileScores:
+    """Score a file; an expected fault is an answer, as a second attempt repeats it."""
+    try:
+        return score_file(shipped, output, file)
+    except LockstepError as error:
+        return FileScores(file.name, fault=str(error))
+    except OSError as error:
+        what = f"{error.strerror or error}: {error.filename or file.name}"
+        return FileScores(file.name, fault=f"{what}; see that executors can write there")
 
 
 def score_file(shipped: ShippedModel, output: Path, file: InputFile) -> FileScores:

@@ -27,10 +27,11 @@ from lockstep.engines.score_files import (
     InputFile,
     ShippedModel,
     open_parquet,
-    score_files,
+    score_or_fault,
 )
 from lockstep.engines.scratch import drop_partial
 from lockstep.engines.session import spark_session
+from lockstep.engines.tasks import run_tasks
 from lockstep.errors import DataError, listed
 from lockstep.io import read_json, write_json, write_text
 from lockstep.models.scoring.outcome_columns import outcome_fields
@@ -201,16 +202,15 @@ def score(
 ) -> list[FileScores]:
     """Score files below ``output`` in Spark tasks; return what became of each, in their order."""
     with spark_session(master, app="lockstep-score") as spark:
-        context = spark.sparkContext
-        shared = context.broadcast(shipped)
-        tasks = context.parallelize(files, len(files))
-        found = tasks.mapPartitions(partial(_score_partition, shared, output)).collect()
+        shared = spark.sparkContext.broadcast(shipped)
+        # Executors have a working folder of their own.
+        found = run_tasks(spark, partial(_score_file, shared, output.resolve()), files)
         shared.destroy()
-    return list(found)
+    return found
 
 
-def _score_partition(shared: Any, output: Path, files: Iterable[InputFile]) -> Any:
-    return score_files(shared.value, output, files)
+def _score_file(shared: Any, output: Path, file: InputFile) -> FileScores:
+    return score_or_fault(shared.value, output, file)
 
 
 def finish(

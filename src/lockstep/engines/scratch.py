@@ -22,25 +22,36 @@ def output_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder that replaces ``path``, without what killed executors left in it."""
     _remove_abandoned(path.parent, path.name)
     with whole_folder(path) as part, _locked(part):
+        _open_to_executors(part)
         yield part
         drop_partial(part)
 
 
 @contextmanager
-def scratch_folder(beside: Path, name: str) -> Iterator[Path]:
+def scratch_folder(beside: Path, name: str, *, private: bool = False) -> Iterator[Path]:
     """Yield a temporary folder in ``beside``; git and DVC ignore its name.
 
-    It gets that name when it is locked, so that nobody takes it for abandoned.
+    It gets that name when it is locked, so that nobody takes it for abandoned. No other user may
+    enter a private one.
     """
     _remove_abandoned(beside, name)
     made = Path(tempfile.mkdtemp(prefix=".", suffix=".part", dir=beside))
     with _locked(made):
         named = made.rename(beside / f".{name}{made.name}")
         try:
+            if not private:
+                _open_to_executors(named)
             yield named
         finally:
             # A task that is being killed may still write there.
             shutil.rmtree(named, ignore_errors=True)
+
+
+def _open_to_executors(folder: Path) -> None:
+    """Let other users in as far as the umask does: executors may run as another one."""
+    withheld = os.umask(0)
+    os.umask(withheld)
+    folder.chmod(0o777 & ~withheld)
 
 
 def drop_partial(folder: Path) -> None:

@@ -29,8 +29,8 @@ from lockstep.engines.master import Master, check_reachable, find_master, is_loc
 from lockstep.engines.scratch import scratch_folder
 from lockstep.errors import ConfigError, LockstepError
 
-_STARTING, _STOPPING = 60, 20
-"""Seconds after which a Java that neither registers nor stops is killed."""
+_REGISTERING, _CLOSING = 60, 20
+"""Seconds after which a Java is killed whose session neither registers nor closes."""
 
 
 @contextmanager
@@ -159,7 +159,8 @@ def _opened(master: Master, app: str, slots: int) -> Iterator[SparkSession]:
     """Yield a new session on a master, and end its Java afterwards, whatever happened."""
     counted = _before_java(master, slots)
     began = time.monotonic()
-    with scratch_folder(Path(tempfile.gettempdir()), "lockstep-spark") as folder:
+    # It holds the secret of the connection to Java.
+    with scratch_folder(Path(tempfile.gettempdir()), "lockstep-spark", private=True) as folder:
         conf = session_conf(master, app, slots, folder)
         with _python_of_tasks(master), java_process(conf, folder) as (java, gateway):
             spark = _connected(conf, java, gateway, master)
@@ -198,7 +199,7 @@ def _python_of_tasks(master: Master) -> Iterator[None]:
 def _connected(conf: SparkConf, java: JavaProcess, gateway: Any, master: Master) -> SparkSession:
     """Return a session of a new context; a master that never answers ends the waiting."""
     try:
-        with java.killed_after(_STARTING), _interrupts_kept():
+        with java.killed_after(_REGISTERING), _interrupts_kept():
             context = SparkContext(conf=conf, gateway=gateway)
         # It prints what the end of Java cuts off. What fails otherwise fails in Java, too.
         server: Any = context._accumulatorServer
@@ -220,5 +221,5 @@ def _stop(spark: SparkSession, java: JavaProcess) -> None:
         spark.sparkContext.stop()
         SparkSession._instantiatedSession = SparkSession._activeSession = None
         return
-    with java.killed_after(_STOPPING):
+    with java.killed_after(_CLOSING):
         spark.stop()

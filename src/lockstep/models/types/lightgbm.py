@@ -36,6 +36,8 @@ MORE = frozenset(
     """.split()  # noqa: SIM905
 )
 """Hyperparameters beyond the signature of the scikit-learn class."""
+WATCHED = ["training", "stop"]
+"""The parts whose losses are watched; early stopping leaves out the first one by this name."""
 
 
 class Type(Booster):
@@ -123,12 +125,12 @@ class Type(Booster):
                 train.target,
                 eval_X=(train.features, stop.features),
                 eval_y=(train.target, stop.target),
-                eval_names=["train", "stop"],
+                eval_names=WATCHED,
                 eval_metric=metric,
                 categorical_feature=recipe.columns.categorical,
                 callbacks=[progress, *([early_stopping(rounds, verbose=False)] if rounds else [])],
             )
-        curves = [model.evals_result_[part][metric] for part in ("train", "stop")]
+        curves = [model.evals_result_[part][metric] for part in WATCHED]
         best = int(model.best_iteration_) if rounds else None
         _keep_trees_only(model, best)
         return Fitted(model, best, history(curves[0], curves[1], recipe.task))

@@ -46,7 +46,7 @@ class _OfClasses(lightgbm.Type):
             model._class_weight = dict(enumerate(self.weights))
 
         def fit(features: Any, target: Any, **options: Any) -> None:
-            # As the classifier's own fit does. Early stopping treats the same array differently.
+            # As the classifier's own fit does: the loss of the same array would have the weights.
             LGBMModel.fit(model, features, target.copy(), **options)
 
         model.fit = fit
