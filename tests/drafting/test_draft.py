@@ -428,3 +428,15 @@ def test_rows_without_a_date_are_told_also_with_a_split_of_the_files_own(tmp_pat
     found = drafted_of(tmp_path, day=["", "", *days[2:]], part=parts)
     assert found.split == "given"
     assert any("2 rows have no date and are dropped" in asked for asked in found.decide)
+
+
+@pytest.mark.parametrize("power", ["2,02E+11", "1,5e3"])
+@pytest.mark.parametrize("more", ["7", "€ 5,5"])
+def test_powers_with_a_decimal_comma_settle_what_a_comma_means(tmp_path, power, more):
+    cells = ([power, "1,234", more] * 2 + [""] * ROWS)[:ROWS]
+    path = written(tmp_path / "t.csv", ["age", "the target"], [cells, ["3", "7", "9"] * 40])
+    drafted = draft(read_any(path), "toy", "the target")
+    assert [planned.keys.get("decimal") for planned in drafted.columns] == [","]
+    _, raw, _ = read_back(path, tmp_path, drafted)
+    assert raw["age"][1] == 1.234
+    assert raw["age"][0] == float(power.replace(",", "."))

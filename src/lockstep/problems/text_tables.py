@@ -473,7 +473,8 @@ def number_pattern(decimal: str) -> str:
     unit = rf"(?:{UNIT})?"
     blank = f"[{BLANKS}]?"
     digits = rf"(?:\d+|[1-9]\d{{0,2}}(?:[{comma}'’{BLANKS}]\d{{3}})+)(?:{point}\d*)?|{point}\d+"
-    return rf"^[+-]?{unit}{blank}[+-]?(?:{digits}){blank}{unit}$"
+    power = r"(?:[eE][+-]?\d+)?"
+    return rf"^[+-]?{unit}{blank}[+-]?(?:{digits}){power}{blank}{unit}$"
 
 
 def whole_numbers(text: TextTable, name: str) -> np.ndarray:
