@@ -40,8 +40,8 @@ class ArtifactError(LockstepError):
     """A model file or artifact is damaged, foreign or not allowed."""
 
 
-class IncompatibleArtifact(ArtifactError):
-    """An artifact whose bytes are right, which the packages installed here can't use."""
+class UnusableHere(ArtifactError):
+    """An artifact that can't be read from here or loaded by the packages here: no damage."""
 
 
 class RegistryError(LockstepError):

@@ -25,7 +25,11 @@ _FASTEST: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class _Loader(_FASTEST):
-    """Read YAML as DVC does: 1e-05 is a number, and no key may be there twice."""
+    """Read YAML as DVC does: 1e-05 is a number."""
+
+
+class _StrictLoader(_Loader):
+    """Refuse a key that is there twice."""
 
     def get_single_data(self) -> Any:
         """Return the content of a text, after a look at its keys."""
@@ -153,13 +157,14 @@ def decoded(content: bytes, where: object) -> str:
         raise ConfigError(f"{where} is not UTF-8 ({byte}); save it as UTF-8") from None
 
 
-def parse_yaml(text: str, where: str) -> Any:
+def parse_yaml(text: str, where: str, strict: bool = True) -> Any:
     """Return the content of a YAML text; a broken one is a ConfigError that names it.
 
-    A key that is there twice breaks it, too. ``1e-05`` is a number, as for DVC.
+    A key that is there twice breaks it, too, unless it is not ``strict``. ``1e-05`` is a number, as
+    for DVC.
     """
     try:
-        return yaml.load(text, Loader=_Loader)
+        return yaml.load(text, Loader=_StrictLoader if strict else _Loader)
     except (yaml.YAMLError, ValueError) as error:  # a ValueError: the date 2025-13-01
         raise ConfigError(f"{where} is no valid YAML: {' '.join(str(error).split())}") from error
 

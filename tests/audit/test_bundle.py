@@ -30,19 +30,19 @@ from lockstep.registry.record.events import Who
 
 
 @pytest.fixture
-def shop(request, monkeypatch):
+def filled(request, monkeypatch):
     made = stock(request)
     monkeypatch.chdir(made.root)
     return made
 
 
 @pytest.fixture
-def exported(shop, tmp_path):
+def exported(filled, tmp_path):
     """A bundle of version 2 in Production."""
-    lifecycle.promote(shop.client, NAME, 2)
+    lifecycle.promote(filled.client, NAME, 2)
     export(
-        shop.client,
-        shop.root,
+        filled.client,
+        filled.root,
         NAME,
         tmp_path / "out",
         stage="Production",
@@ -55,8 +55,8 @@ def failed(folder):
     return {f.name: f.message for f in verify_folder(folder) if f.verdict == FAILED}
 
 
-def test_a_bundle_holds_the_artifact_as_it_is_and_all_one_needs(shop, exported):
-    kept = shop.folder(2)
+def test_a_bundle_holds_the_artifact_as_it_is_and_all_one_needs(filled, exported):
+    kept = filled.folder(2)
     assert files(exported / "model") == files(kept)
     assert all(
         (exported / "model" / f).read_bytes() == (kept / f).read_bytes() for f in files(kept)
@@ -67,7 +67,7 @@ def test_a_bundle_holds_the_artifact_as_it_is_and_all_one_needs(shop, exported):
     assert any(line.startswith("scikit-learn==") for line in lines)
     assert all("==" in line and "lockstep" not in line for line in lines)
     told = json.loads((exported / "bundle.json").read_text())
-    version = shop.model.version(2)
+    version = filled.model.version(2)
     assert (told["name"], told["version"], told["stage"]) == (NAME, 2, "Production")
     assert (told["run_id"], told["threshold"]) == (version.run_id, 0.4)
     assert told["model_digest"] == version.tag("model_digest")
@@ -100,7 +100,7 @@ def test_its_dockerfile_installs_checks_and_serves_as_a_user(exported):
 
 
 def test_verify_finds_a_bundle_well_without_registry_or_project(
-    shop, exported, monkeypatch, tmp_path, capsys
+    filled, exported, monkeypatch, tmp_path, capsys
 ):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
@@ -162,48 +162,48 @@ def test_a_bundle_that_does_not_say_what_it_is_is_no_crash(exported, tmp_path):
         manage.main(["verify", "--folder", str(exported), "--model-name", NAME])
 
 
-def test_an_export_is_on_record_with_the_digest_of_its_sums(shop, exported):
-    event = shop.model.record.last
+def test_an_export_is_on_record_with_the_digest_of_its_sums(filled, exported):
+    event = filled.model.record.last
     assert (event.action, event.version, event.done) == ("export", 2, True)
     assert event.details["bundle_digest"] == sha256_file(exported / "SHA256SUMS")
     assert event.who == Who("ann", "a release")
-    assert shop.failed(2) == {}
+    assert filled.failed(2) == {}
 
 
-def test_a_folder_that_is_there_is_refused_and_left_alone(shop, tmp_path):
+def test_a_folder_that_is_there_is_refused_and_left_alone(filled, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "precious").touch()
     with pytest.raises(UsageError, match="exists already"):
-        export(shop.client, shop.root, NAME, tmp_path / "out", version=1)
+        export(filled.client, filled.root, NAME, tmp_path / "out", version=1)
     assert files(tmp_path / "out") == ["precious"]
 
 
 @pytest.mark.parametrize("options", [[], ["--stage", "Production", "--version", "1"]])
-def test_one_of_stage_and_version_is_needed(shop, tmp_path, options):
+def test_one_of_stage_and_version_is_needed(filled, tmp_path, options):
     with pytest.raises(UsageError, match="either --stage STAGE or --version N"):
         manage.main(["export", "--model-name", NAME, "--output", str(tmp_path / "out"), *options])
 
 
 @pytest.mark.parametrize("name", ["model.skops", "MLmodel", "requirements.txt", "golden.json"])
-def test_a_damaged_version_is_not_exported(shop, tmp_path, name):
-    flip(shop.folder(1) / name)
+def test_a_damaged_version_is_not_exported(filled, tmp_path, name):
+    flip(filled.folder(1) / name)
     with pytest.raises(
         ArtifactError, match=rf"version 1 is not exported: its files failed .*{name}"
     ):
-        export(shop.client, shop.root, NAME, tmp_path / "out", version=1)
+        export(filled.client, filled.root, NAME, tmp_path / "out", version=1)
     assert not (tmp_path / "out").exists()
-    assert shop.model.record.last.action == "register"
+    assert filled.model.record.last.action == "register"
 
 
-def test_what_cannot_be_written_leaves_nothing(shop, tmp_path):
+def test_what_cannot_be_written_leaves_nothing(filled, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match=r"directory|exists"):
-        export(shop.client, shop.root, NAME, tmp_path / "file" / "out", version=1)
-    assert shop.model.record.last.action == "register"
+        export(filled.client, filled.root, NAME, tmp_path / "file" / "out", version=1)
+    assert filled.model.record.last.action == "register"
 
 
 def test_a_folder_that_came_there_meanwhile_is_left_alone_and_the_export_on_record_as_dropped(
-    shop, tmp_path, monkeypatch
+    filled, tmp_path, monkeypatch
 ):
     def slow(*arguments):
         describe(*arguments)
@@ -212,10 +212,10 @@ def test_a_folder_that_came_there_meanwhile_is_left_alone_and_the_export_on_reco
     describe = bundle.describe
     monkeypatch.setattr(bundle, "describe", slow)
     with pytest.raises(OSError, match="not empty"):
-        export(shop.client, shop.root, NAME, tmp_path / "out", version=1)
+        export(filled.client, filled.root, NAME, tmp_path / "out", version=1)
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["precious"]
     assert not list(tmp_path.glob(".out.*"))
-    event = shop.model.record.last
+    event = filled.model.record.last
     assert (event.action, event.end.outcome) == ("export", "dropped")
 
 
@@ -223,20 +223,20 @@ class Killed(BaseException):
     pass
 
 
-def test_an_export_that_was_killed_is_ended_by_the_next_move(shop, tmp_path, monkeypatch):
+def test_an_export_that_was_killed_is_ended_by_the_next_move(filled, tmp_path, monkeypatch):
     def die(*_, **__):
         raise Killed
 
     with monkeypatch.context() as patch:
         patch.setattr(bundle.Path, "rename", die)
         with pytest.raises(Killed):
-            export(shop.client, shop.root, NAME, tmp_path / "out", version=1)
+            export(filled.client, filled.root, NAME, tmp_path / "out", version=1)
     assert not (tmp_path / "out").exists()
-    assert shop.model.record.open[0].action == "export"
-    lifecycle.archive(shop.client, NAME, 1)
-    event = next(e for e in shop.model.record.events if e.action == "export")
+    assert filled.model.record.open[0].action == "export"
+    lifecycle.archive(filled.client, NAME, 1)
+    event = next(e for e in filled.model.record.events if e.action == "export")
     assert (event.end.outcome, bool(event.end.mended_by)) == ("dropped", True)
-    assert shop.failed() == {}
+    assert filled.failed() == {}
 
 
 ALONE = """
@@ -269,13 +269,13 @@ print("from", *lockstep.__path__)
 
 
 def test_mlflow_loads_a_bundle_and_a_version_in_place_without_this_project_and_that_is_no_damage(
-    shop, tmp_path, encoded
+    filled, tmp_path, encoded
 ):
-    encoded(shop)
-    out, stored = tmp_path / "out", shop.folder(5)
-    export(shop.client, shop.root, NAME, out, version=5)
+    encoded(filled)
+    out, stored = tmp_path / "out", filled.folder(5)
+    export(filled.client, filled.root, NAME, out, version=5)
     source = str(bundle.Path(lockstep.__file__).parents[1])
-    store, registered = f"sqlite:///{shop.root}/mlflow.db", f"models:/{NAME}/5"
+    store, registered = f"sqlite:///{filled.root}/mlflow.db", f"models:/{NAME}/5"
     code = ALONE.format(source=source, model=str(out / "model"), store=store, registered=registered)
     done = subprocess.run(
         [sys.executable, "-I", "-c", code],
@@ -292,37 +292,37 @@ def test_mlflow_loads_a_bundle_and_a_version_in_place_without_this_project_and_t
     assert len(added_on_loading(out / "model")) == len(added) - 1 == 3, (
         "three source files, compiled"
     )
-    assert shop.failed(5) == {}
+    assert filled.failed(5) == {}
     assert healthy(verify_folder(out))
-    export(shop.client, shop.root, NAME, tmp_path / "again", version=5)
+    export(filled.client, filled.root, NAME, tmp_path / "again", version=5)
     assert files(tmp_path / "again") == sorted(
         set(files(out)) - {f"model/{name}" for name in added}
     )
-    load_version(shop.client, shop.root, NAME, version=5)
-    cached = shop.root / CACHE / cached_name(shop.model.version(5))
+    load_version(filled.client, filled.root, NAME, version=5)
+    cached = filled.root / CACHE / cached_name(filled.model.version(5))
     assert set(files(stored)) - set(files(cached)) == set(added)
 
 
 def test_planted_compiled_code_is_told_not_exported_and_never_run_here(
-    shop, tmp_path, encoded, monkeypatch
+    filled, tmp_path, encoded, monkeypatch
 ):
-    encoded(shop)
-    stored, out, proof = shop.folder(5), tmp_path / "out", tmp_path / "run"
+    encoded(filled)
+    stored, out, proof = filled.folder(5), tmp_path / "out", tmp_path / "run"
     name = plant(stored, proof)
-    found = shop.found(5)
-    assert (found["files"].verdict, found["beside"].verdict) == ("ok", "not checked")
-    assert name in found["beside"].message
-    assert name in report(verify(shop.client, shop.root, NAME)), (
+    found = filled.found(5)
+    assert (found["files"].verdict, found["leftovers"].verdict) == ("ok", "not checked")
+    assert name in found["leftovers"].message
+    assert name in report(verify(filled.client, filled.root, NAME)), (
         "also where what is well is shortened"
     )
-    export(shop.client, shop.root, NAME, out, version=5)
+    export(filled.client, filled.root, NAME, out, version=5)
     assert not list(out.rglob("*.pyc"))
     plant(out / "model", proof)
     monkeypatch.setattr(
         lockstep.features, "columns_v1", columns_v1
     )  # as it was, for the tests after this
     for load in (
-        lambda: load_version(shop.client, shop.root, NAME, version=5),
+        lambda: load_version(filled.client, filled.root, NAME, version=5),
         lambda: open_folder(Located(version_of(out), out / "model")),
     ):
         monkeypatch.delitem(sys.modules, columns_v1.__name__)
@@ -377,13 +377,13 @@ def encoded():
     from lockstep.models.artifact import model_digest
     from lockstep.registry.train_stage import publish_training
 
-    def publish(shop):
+    def publish(filled):
         import joblib
 
         schema = load_schema("accidents")
         rows = golden_rows(schema, seed=5)
         target = (rows["hour"].fillna(0) > 12).astype(int)
-        encoder = encoder_of(schema, load_params(shop.root).problem("accidents").features)
+        encoder = encoder_of(schema, load_params(filled.root).problem("accidents").features)
         pipeline = Pipeline(
             [
                 ("encoder", encoder),
@@ -391,7 +391,7 @@ def encoded():
             ]
         )
         pipeline.fit(rows, target)
-        layout = ProblemLayout(shop.root, "accidents")
+        layout = ProblemLayout(filled.root, "accidents")
         joblib.dump(pipeline, layout.model("logistic_regression"), compress=("lz4", 3), protocol=5)
         path = layout.model_card("logistic_regression")
         digests = {
@@ -399,6 +399,6 @@ def encoded():
             "file_sha256": sha256_file(layout.model("logistic_regression")),
         }
         write_json(path, read_json(path) | digests, digits=None)
-        assert publish_training(shop.root, "accidents", "logistic_regression").version == 5
+        assert publish_training(filled.root, "accidents", "logistic_regression").version == 5
 
     return publish

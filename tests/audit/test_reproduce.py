@@ -175,7 +175,7 @@ def test_packages_that_are_not_the_locks_are_named(tmp_path):
     lock.write_text("".join(f"{pin}\n    # via pandas\n" for pin in pins))
     check_installed(tmp_path, [lock.name])
     lock.write_text("numpy==1.0\n    # via pandas\nnowhere==1\n    # via pandas\n")
-    fault = f"numpy {numpy.__version__} in place of 1.0, nowhere is missing in place of 1"
+    fault = f"numpy {numpy.__version__} in place of 1.0, nowhere 1 is missing"
     with pytest.raises(ConfigError, match=rf"not those of requirements.lock: {fault}; run `make"):
         check_installed(tmp_path, [lock.name])
 

@@ -120,11 +120,11 @@ def test_what_a_lock_cannot_tell_is_not_made_up(wanted, lock):
 
 
 def test_a_bundle_pins_all_by_the_lock_its_version_was_made_with(request, tmp_path):
-    shop = stock(request)
+    filled = stock(request)
     for name, lock in (("made with it", None), ("another since", "a==1\n")):
         if lock is not None:
-            (shop.root / "requirements.lock").write_text(lock)
-        export(shop.client, shop.root, NAME, tmp_path / name, version=2)
+            (filled.root / "requirements.lock").write_text(lock)
+        export(filled.client, filled.root, NAME, tmp_path / name, version=2)
     full, direct = (
         (tmp_path / n / "requirements.txt").read_text() for n in ("made with it", "another since")
     )

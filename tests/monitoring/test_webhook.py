@@ -87,7 +87,7 @@ def test_what_is_no_address_is_refused_before_there_is_an_alarm(tmp_path, addres
     path = tmp_path / CONFIG_FILE
     path.parent.mkdir(parents=True)
     path.write_text(f"monitoring: {{webhook: '{address}'}}\n")
-    told = f"webhook = '{address}': value error, give an address with http:// or https://"
+    told = f"webhook = '{address}': give an address with http:// or https://"
     with pytest.raises(ConfigError, match=told):
         read_model_config(tmp_path)
     path.write_text("monitoring: {webhook: 'http://localhost:9/hook'}\n")

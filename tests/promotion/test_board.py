@@ -8,8 +8,8 @@ from datetime import timedelta
 
 import pytest
 from mlflow import MlflowClient
-from tests.promotion import told_registry
-from tests.promotion.told_registry import CREDIT, FOREST, NOW, XGBOOST, Story
+from tests.promotion import registry_story
+from tests.promotion.registry_story import CREDIT, FOREST, NOW, XGBOOST, Story
 
 from lockstep.commands import board as command
 from lockstep.commands import manage_registry, promote_model
@@ -42,7 +42,7 @@ PLACE = "http://user:secret@registry:5000"
 def told(empty_store, new_home, tmp_path_factory):
     """A registry with champions, challengers, verdicts, analyses and a rollback."""
     home = new_home(tmp_path_factory.mktemp("told") / "made", empty_store)
-    told_registry.tell(Story(home.client, home.root))
+    registry_story.tell(Story(home.client, home.root))
     return home
 
 

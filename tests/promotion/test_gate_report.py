@@ -129,7 +129,7 @@ def test_a_verdict_says_how_often_its_rows_were_read_before(registry, capsys):
     promote("--version", "1")
     for reads, version in enumerate(("2", "2", "3")):
         refused("--version", version, match="champion: roc_auc")
-        told = f"; {reads} verdicts of this model read them before"
+        told = f"; {reads} verdict{'s' * (reads > 1)} of this model read them before"
         assert (told in capsys.readouterr().out) == (reads > 0)
         assert record(registry)[-1].gate["holdout"] == record(registry)[-2].gate.get(
             "holdout", record(registry)[-1].gate["holdout"]

@@ -341,7 +341,7 @@ def test_a_damaged_version_is_named_and_not_compared(three, capsys, kept):
     assert "none of 2 earlier versions" in found.detail
     assert (
         capsys.readouterr().err
-        == f"⚠ {NAME}: version 2 not compared: its files are damaged or gone\n"
+        == f"⚠ {NAME}: version 2 not compared: its files are damaged or missing\n"
     )
 
 

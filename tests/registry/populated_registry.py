@@ -22,7 +22,7 @@ _MADE: dict[str, Path] = {}
 
 
 @dataclass
-class Shop:
+class Filled:
     """A workspace with versions 1 to 4 of one model, each with files of its own."""
 
     root: Path
@@ -45,18 +45,20 @@ class Shop:
         return {check: f.message for check, f in self.found(version).items() if f.verdict == FAILED}
 
 
-def stock(request: Any, kind: str = "plain", arrange: Callable[[Shop], None] | None = None) -> Shop:
-    """Return a test's own shop; what ``arrange`` does is done once for all shops of a kind."""
+def stock(
+    request: Any, kind: str = "plain", arrange: Callable[[Filled], None] | None = None
+) -> Filled:
+    """Return a filled registry of a test's own; ``arrange`` is called once for each kind."""
     if "plain" not in _MADE:
         _MADE["plain"] = _published(request)
     if arrange is not None and kind not in _MADE:
         made = request.getfixturevalue("tmp_path_factory").mktemp(kind) / "made"
         shutil.copytree(_MADE["plain"], made)
-        arrange(Shop(made))
+        arrange(Filled(made))
         _MADE[kind] = made
-    root = request.getfixturevalue("tmp_path") / "shop"
+    root = request.getfixturevalue("tmp_path") / "filled"
     shutil.copytree(_MADE[kind], root)
-    return Shop(root)
+    return Filled(root)
 
 
 def _published(request: Any) -> Path:
@@ -64,7 +66,7 @@ def _published(request: Any) -> Path:
     for seed in range(VERSIONS):
         make.training(workspace, "logistic_regression", seed=seed)
         publish_training(workspace, "accidents", "logistic_regression")
-    made = request.getfixturevalue("tmp_path_factory").mktemp("shop") / "made"
+    made = request.getfixturevalue("tmp_path_factory").mktemp("filled") / "made"
     shutil.move(workspace, made)
     return Path(made)
 

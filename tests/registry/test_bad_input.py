@@ -55,7 +55,7 @@ class Told:
 
 
 @dataclass(frozen=True)
-class Shop:
+class Filled:
     """A workspace's folder and the store it speaks to."""
 
     root: Path
@@ -136,25 +136,25 @@ def stocked(tmp_path_factory, empty_store) -> tuple[Path, str]:
     root = workspace_at(tmp_path_factory.mktemp("stocked") / "a project")
     shutil.copy(empty_store, root / "mlflow.db")
     uri = f"sqlite:///{root}/mlflow.db"
-    shop = Shop(root, uri, stress.set_up(uri))
-    shop.done("promote", *ONE, "--version", "1", *FORCED)
-    return root, shop.logged
+    filled = Filled(root, uri, stress.set_up(uri))
+    filled.done("promote", *ONE, "--version", "1", *FORCED)
+    return root, filled.logged
 
 
 @pytest.fixture
-def shop(stocked, tmp_path) -> Shop:
+def filled(stocked, tmp_path) -> Filled:
     """That store, to change."""
     root = tmp_path / "a project"
     shutil.copytree(stocked[0], root)
-    return Shop(root, f"sqlite:///{root}/mlflow.db", stocked[1])
+    return Filled(root, f"sqlite:///{root}/mlflow.db", stocked[1])
 
 
 # ---------------------------------------------------------------- words that mean nothing
 
 
-def refused(shop: Shop, *arguments: str, code: int = 2) -> str:
+def refused(filled: Filled, *arguments: str, code: int = 2) -> str:
     """Run a command that is to say one line and change nothing, and return the line."""
-    found = shop.told(*arguments)
+    found = filled.told(*arguments)
     assert found.code == code, found
     return found.fault
 
@@ -162,26 +162,26 @@ def refused(shop: Shop, *arguments: str, code: int = 2) -> str:
 @pytest.mark.parametrize(
     "version", ["0", "latest", "-1", "1.0", "", " 1", "+1", "1_0", "\u0661", "1e0", "9" * 30]
 )
-def test_what_is_no_version_number(shop, version):
-    before = shop.state
+def test_what_is_no_version_number(filled, version):
+    before = filled.state
     for command in (("archive", *ONE, "--version"), ("rollback", *ONE, "--to")):
-        line = refused(shop, *command, version)
+        line = refused(filled, *command, version)
         assert line == (
             f"✗ version '{version}' is no version number; "
             "give a whole number from 1 up, see list-versions"
         )
-    assert shop.state == before
+    assert filled.state == before
 
 
-def test_a_version_that_is_not_there(shop):
-    line = refused(shop, "promote", *ONE, "--version", "99", *FORCED, code=1)
+def test_a_version_that_is_not_there(filled):
+    line = refused(filled, "promote", *ONE, "--version", "99", *FORCED, code=1)
     assert line == f"✗ {NAME} has no version 99; there are: 1, 2, 3"
 
 
 @pytest.mark.parametrize("name", ["team/model", "a:b", "", "  ", "lockstep.lock.Toy", "x" * 10_000])
-def test_what_is_no_models_name(shop, name):
+def test_what_is_no_models_name(filled, name):
     for command in (("archive", "--version", "1"), ("history",)):
-        line = refused(shop, *command, "--model-name", name)
+        line = refused(filled, *command, "--model-name", name)
         assert (
             "is no registered model's name: those are of 1 to 200 characters without '/' and ':'"
             in line
@@ -189,49 +189,49 @@ def test_what_is_no_models_name(shop, name):
         assert len(line) < 250
 
 
-def test_a_models_name_of_several_lines(shop):
-    line = refused(shop, "history", "--model-name", "Toy\n✓ all is well")
+def test_a_models_name_of_several_lines(filled):
+    line = refused(filled, "history", "--model-name", "Toy\n✓ all is well")
     assert line == "✗ the model name holds control characters or line breaks; give plain text"
 
 
-def test_an_unknown_model_and_the_nearest(shop):
+def test_an_unknown_model_and_the_nearest(filled):
     for command in (("archive", "--version", "1"), ("history",), ("rollback",)):
-        line = refused(shop, *command, "--model-name", NAME.lower(), code=1)
+        line = refused(filled, *command, "--model-name", NAME.lower(), code=1)
         assert (
             line == f"✗ unknown model '{NAME.lower()}' (did you mean '{NAME}'?); registered: {NAME}"
         )
-    shop.check()
+    filled.check()
 
 
 @pytest.mark.parametrize(
     ("stage", "meant"),
     [("production", "Production"), ("STAGING", "Staging"), ("Prodction", "Production")],
 )
-def test_a_stage_in_the_wrong_case(shop, stage, meant):
-    before = shop.state
+def test_a_stage_in_the_wrong_case(filled, stage, meant):
+    before = filled.state
     for command in (("transition", "--version", "2"), ("promote",), ("rollback",), ("get-model",)):
-        line = refused(shop, *command, *ONE, "--stage", stage)
+        line = refused(filled, *command, *ONE, "--stage", stage)
         assert line.startswith(
             f"✗ unknown stage '{stage}' (did you mean '{meant}'?); known: None, Staging"
         )
-    assert shop.state == before
+    assert filled.state == before
 
 
-def test_a_stage_of_several_lines_is_one(shop):
-    line = refused(shop, "promote", *ONE, "--stage", "Staging\n\x1b[2Kdone")
+def test_a_stage_of_several_lines_is_one(filled):
+    line = refused(filled, "promote", *ONE, "--stage", "Staging\n\x1b[2Kdone")
     assert "\\n\\x1b[2Kdone" in line
 
 
-def test_options_of_several_lines_are_one(shop):
+def test_options_of_several_lines_are_one(filled):
     assert "\\n\\x1b[1mforged" in refused(
-        shop, "archive", "--\n\x1b[1mforged", *ONE, "--version", "1"
+        filled, "archive", "--\n\x1b[1mforged", *ONE, "--version", "1"
     )
-    line = refused(shop, "rollback", *ONE, "--run-id", "a\nb", code=1)
+    line = refused(filled, "rollback", *ONE, "--run-id", "a\nb", code=1)
     assert line == f"✗ {NAME} has no version of run 'a\\nb'; list-versions shows the runs"
 
 
-def test_a_version_and_a_run_to_go_back_to(shop):
-    line = refused(shop, "rollback", *ONE, "--to", "1", "--run-id", "abc")
+def test_a_version_and_a_run_to_go_back_to(filled):
+    line = refused(filled, "rollback", *ONE, "--to", "1", "--run-id", "abc")
     assert line == "✗ give the version to go back to by --to N or by --run-id ID, not by both"
 
 
@@ -253,34 +253,34 @@ CONTROL = "holds control characters or line breaks; give plain text"
         ("--actor", "  ", "✗ the actor is empty; give --actor NAME or set LOCKSTEP_ACTOR"),
     ],
 )  # fmt: skip
-def test_a_reason_or_an_actor_that_cannot_go_on_record(shop, option, text, told):
-    before = shop.state
+def test_a_reason_or_an_actor_that_cannot_go_on_record(filled, option, text, told):
+    before = filled.state
     for command in (
         ("archive", "--version", "1"),
         ("promote", "--version", "2", "--force", "--reason", "x"),
     ):
-        assert refused(shop, *command, *ONE, option, text) == told
-    assert shop.state == before
+        assert refused(filled, *command, *ONE, option, text) == told
+    assert filled.state == before
 
 
-def test_an_actor_of_the_environment_is_looked_at_too(shop, monkeypatch):
+def test_an_actor_of_the_environment_is_looked_at_too(filled, monkeypatch):
     monkeypatch.setenv("LOCKSTEP_ACTOR", "ada\x07\nroot")
-    assert refused(shop, "archive", *ONE, "--version", "1") == f"✗ the actor {CONTROL}"
+    assert refused(filled, "archive", *ONE, "--version", "1") == f"✗ the actor {CONTROL}"
 
 
 @pytest.mark.parametrize("reason", ["", "   "])
-def test_force_without_a_reason(shop, reason):
-    line = refused(shop, "promote", *ONE, "--version", "2", "--force", "--reason", reason)
+def test_force_without_a_reason(filled, reason):
+    line = refused(filled, "promote", *ONE, "--version", "2", "--force", "--reason", reason)
     assert line == "✗ --force overrides the gates on record; say why with --reason TEXT"
 
 
-def test_the_longest_reason_goes_on_record_as_it_is(shop):
+def test_the_longest_reason_goes_on_record_as_it_is(filled):
     reason = '"é\u00a0😀\u2009\\' * 83
-    shop.done("archive", *ONE, "--version", "3", "--reason", reason, "--actor", "é" * 100)
-    told = json.loads(shop.done("history", *ONE, "--json"))
+    filled.done("archive", *ONE, "--version", "3", "--reason", reason, "--actor", "é" * 100)
+    told = json.loads(filled.done("history", *ONE, "--json"))
     assert told[-1]["reason"] == reason
-    assert reason in shop.done("history", *ONE)
-    shop.check()
+    assert reason in filled.done("history", *ONE)
+    filled.check()
 
 
 FORGED = "x\n    9  2026-01-01 00.00.00  promote\x1b[2K\x9b1m"
@@ -301,36 +301,36 @@ def forge(uri: str) -> None:
     client.create_registered_model(FORGED)
 
 
-def test_what_somebody_wrote_into_the_registry_forges_no_line(shop):
-    lines = {c: len(shop.done(c, *ONE).splitlines()) for c in ("history", "list-versions")}
-    stress.alone(lambda: forge(shop.uri))
+def test_what_somebody_wrote_into_the_registry_forges_no_line(filled):
+    lines = {c: len(filled.done(c, *ONE).splitlines()) for c in ("history", "list-versions")}
+    stress.alone(lambda: forge(filled.uri))
     for command, count in lines.items():
-        told = shop.told(command, *ONE)
+        told = filled.told(command, *ONE)
         assert told.code == 0
         assert len(told.out.splitlines()) == count
         assert not set("\x1b\x9b\r") & set(told.out + told.err)
         assert "\\n " in told.out
-    assert len(shop.done("list-models").splitlines()) == 3
-    assert "\x9b" not in shop.told("history", *ONE, "--json").out
-    assert "\n    9" not in shop.told("history", "--model-name", "Toy").fault
-    assert "is damaged" in shop.told("archive", *ONE, "--version", "3").fault
+    assert len(filled.done("list-models").splitlines()) == 3
+    assert "\x9b" not in filled.told("history", *ONE, "--json").out
+    assert "\n    9" not in filled.told("history", "--model-name", "Toy").fault
+    assert "is damaged" in filled.told("archive", *ONE, "--version", "3").fault
 
 
 # ---------------------------------------------------------------- bad surroundings of a local store
 
 
-def test_two_commands_at_once(shop):
-    begun = [shop.start("promote", *ONE, "--version", version, *FORCED) for version in ("2", "3")]
-    told = [shop.ends(*one) for one in begun]
+def test_two_commands_at_once(filled):
+    begun = [filled.start("promote", *ONE, "--version", version, *FORCED) for version in ("2", "3")]
+    told = [filled.ends(*one) for one in begun]
     # Each was judged against version 1;
     # who comes second is told that the champion is another by now.
     assert sorted(one.code for one in told) == [0, 1] or [one.code for one in told] == [0, 0]
     for one in told:
         assert one.code == 0 or "changed while version" in one.fault
-    shop.check()
+    filled.check()
     moved = [
         e["steps"]
-        for e in json.loads(shop.done("history", *ONE, "--json"))
+        for e in json.loads(filled.done("history", *ONE, "--json"))
         if e["action"] == "promote"
     ]
     assert len(moved) == 4 - sum(one.code for one in told) - 1
@@ -345,14 +345,14 @@ def nobody() -> None:
 
 
 @pytest.fixture
-def sealed(shop) -> Iterator[Shop]:
+def sealed(filled) -> Iterator[Filled]:
     """That store where any user may come by, and none may write."""
     with tempfile.TemporaryDirectory() as made:
         place = Path(made)
         place.chmod(0o755)
         root = place / "a project"
-        shutil.copytree(shop.root, root)
-        sealed = Shop(root, f"sqlite:///{root}/mlflow.db", shop.logged)
+        shutil.copytree(filled.root, root)
+        sealed = Filled(root, f"sqlite:///{root}/mlflow.db", filled.logged)
         for path in (root, *root.rglob("*")):
             path.chmod(0o555 if path.is_dir() else 0o444)
         yield sealed
@@ -382,16 +382,16 @@ def test_a_store_that_is_read_only(sealed, writable):
 
 
 @pytest.mark.parametrize("room", [4096, None])
-def test_a_disk_that_is_full(shop, room):
-    size = (shop.root / "mlflow.db").stat().st_size if room is None else room
-    before = shop.state
+def test_a_disk_that_is_full(filled, room):
+    size = (filled.root / "mlflow.db").stat().st_size if room is None else room
+    before = filled.state
 
     def full() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
     reason = "r" * 500
     told = [
-        shop.told("archive", *ONE, "--version", str(n), "--reason", reason, first=full)
+        filled.told("archive", *ONE, "--version", str(n), "--reason", reason, first=full)
         for n in (1, 2, 3)
     ]
     failed = [one for one in told if one.code]
@@ -399,13 +399,13 @@ def test_a_disk_that_is_full(shop, room):
     for one in failed:
         assert "make room for it" in one.fault or "free some space" in one.fault
     if len(failed) == len(told) and room:
-        assert shop.state == before
+        assert filled.state == before
     for number in ("1", "2", "3"):
-        shop.done("archive", *ONE, "--version", number, "--reason", reason)
-    shop.check()
+        filled.done("archive", *ONE, "--version", number, "--reason", reason)
+    filled.check()
 
 
-def test_crashes_between_an_end_and_the_head_may_follow_each_other(shop):
+def test_crashes_between_an_end_and_the_head_may_follow_each_other(filled):
     def dies_before_the_head() -> None:
         write = journal.Journal.write
 
@@ -418,31 +418,33 @@ def test_crashes_between_an_end_and_the_head_may_follow_each_other(shop):
 
     for stage in ("Staging", "None", "Staging"):
         command = ("transition", *ONE, "--version", "3", "--stage", stage)
-        assert shop.told(*command, first=dies_before_the_head).code == 9
-    shop.done("archive", *ONE, "--version", "3")
-    shop.check()
+        assert filled.told(*command, first=dies_before_the_head).code == 9
+    filled.done("archive", *ONE, "--version", "3")
+    filled.check()
 
 
-def test_a_clock_that_jumps_back(shop):
+def test_a_clock_that_jumps_back(filled):
     def years_ago() -> None:
         time.time = lambda: 1577836800.0
         journal.now = lambda: "2020-01-01T00:00:00.000Z"
 
-    shop.done("archive", *ONE, "--version", "3")
+    filled.done("archive", *ONE, "--version", "3")
     assert (
-        shop.told("transition", *ONE, "--version", "3", "--stage", "Staging", first=years_ago).code
+        filled.told(
+            "transition", *ONE, "--version", "3", "--stage", "Staging", first=years_ago
+        ).code
         == 0
     )
-    shop.done("archive", *ONE, "--version", "3")
-    events = json.loads(shop.done("history", *ONE, "--json"))
+    filled.done("archive", *ONE, "--version", "3")
+    events = json.loads(filled.done("history", *ONE, "--json"))
     assert [e["number"] for e in events] == list(range(1, len(events) + 1))
     assert events[-2]["time"] == "2020-01-01T00:00:00.000Z" < events[-3]["time"]
-    shown = [int(line.split()[0]) for line in shop.done("history", *ONE).splitlines()[1:]]
+    shown = [int(line.split()[0]) for line in filled.done("history", *ONE).splitlines()[1:]]
     assert shown == [e["number"] for e in events]
-    shop.check()
+    filled.check()
     assert (
         stress.alone(
-            lambda: [line_of(f) for f in of_model(get_model(stress.client_of(shop.uri), NAME))]
+            lambda: [line_of(f) for f in of_model(get_model(stress.client_of(filled.uri), NAME))]
         )
         == []
     )
@@ -490,9 +492,9 @@ class _Handler(PassingOn):
 
 
 @pytest.fixture(scope="module")
-def remote(server, tmp_path_factory) -> Shop:
+def remote(server, tmp_path_factory) -> Filled:
     """A workspace that speaks to a real server, with three versions of one model."""
-    return Shop(
+    return Filled(
         workspace_at(tmp_path_factory.mktemp("remote") / "a project"),
         server.uri,
         stress.set_up(server.uri),
@@ -511,13 +513,15 @@ def faulty(server, monkeypatch) -> Iterator[Faulty]:
     made.server_close()
 
 
-def half_way(shop: Shop, faulty: Faulty, arguments: tuple[str, ...], mode: str, start: int) -> bool:
+def half_way(
+    filled: Filled, faulty: Faulty, arguments: tuple[str, ...], mode: str, start: int
+) -> bool:
     """Let a command meet a server that fails; tell whether it did.
 
     What is said, and what is left, are checked.
     """
     faulty.fail(mode, start)
-    told = shop.told(*arguments, uri=faulty.uri)
+    told = filled.told(*arguments, uri=faulty.uri)
     if faulty.met < start:
         assert (told.code, told.err) == (0, ""), told
         return False

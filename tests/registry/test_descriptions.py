@@ -22,103 +22,103 @@ from lockstep.registry.train_stage import publish_training
 
 
 @pytest.fixture
-def shop(request):
+def filled(request):
     return stock(request)
 
 
-def text_of(shop, number):
-    return shop.client.get_model_version(NAME, str(number)).description
+def text_of(filled, number):
+    return filled.client.get_model_version(NAME, str(number)).description
 
 
-def model_text(shop):
-    return shop.client.get_registered_model(NAME).description
+def model_text(filled):
+    return filled.client.get_registered_model(NAME).description
 
 
-def stages_said(shop):
+def stages_said(filled):
     """Return each version's stage by its own description."""
-    numbers = [version.version for version in shop.model.versions]
-    return {n: re.search(r"Stage: \*\*(\w+)\*\*", text_of(shop, n))[1] for n in numbers}
+    numbers = [version.version for version in filled.model.versions]
+    return {n: re.search(r"Stage: \*\*(\w+)\*\*", text_of(filled, n))[1] for n in numbers}
 
 
-def stages(shop):
-    return {version.version: version.stage for version in shop.model.versions}
+def stages(filled):
+    return {version.version: version.stage for version in filled.model.versions}
 
 
-def test_a_version_says_what_it_is_from_its_registration_on(shop):
-    text = text_of(shop, 2)
+def test_a_version_says_what_it_is_from_its_registration_on(filled):
+    text = text_of(filled, 2)
     assert text.startswith(BEGIN)
     assert text.endswith(END)
     assert f"**{NAME} version 2**: logistic_regression for the problem accidents" in text
     assert "| roc_auc | 0.81 | 0.81 |" in text
     assert "threshold 0.4 on the probability scale" in text
-    assert shop.model.version(2).tag("model_digest") in text
+    assert filled.model.version(2).tag("model_digest") in text
     assert f"promote --model-name {NAME} --version 2" in text
     assert "no commit (no git repository)" in text
 
 
-def test_every_move_keeps_stages_and_commands_true(shop):
+def test_every_move_keeps_stages_and_commands_true(filled):
     for go in (
-        lambda: lifecycle.promote(shop.client, NAME, 1),
-        lambda: lifecycle.transition(shop.client, NAME, 3, "Staging"),
-        lambda: lifecycle.promote(shop.client, NAME, 3),
-        lambda: lifecycle.rollback(shop.client, NAME),
-        lambda: lifecycle.archive(shop.client, NAME, 2),
+        lambda: lifecycle.promote(filled.client, NAME, 1),
+        lambda: lifecycle.transition(filled.client, NAME, 3, "Staging"),
+        lambda: lifecycle.promote(filled.client, NAME, 3),
+        lambda: lifecycle.rollback(filled.client, NAME),
+        lambda: lifecycle.archive(filled.client, NAME, 2),
     ):
         go()
-        assert stages_said(shop) == stages(shop)
-        (there,) = shop.model.in_stage("Production")
-        assert f"| Production | {there.version} |" in model_text(shop)
-        assert f"rollback --model-name {NAME}" in text_of(shop, there.version)
-    lifecycle.archive(shop.client, NAME, 1)
-    assert "| Production |" not in model_text(shop)
-    assert "@production" not in model_text(shop)
+        assert stages_said(filled) == stages(filled)
+        (there,) = filled.model.in_stage("Production")
+        assert f"| Production | {there.version} |" in model_text(filled)
+        assert f"rollback --model-name {NAME}" in text_of(filled, there.version)
+    lifecycle.archive(filled.client, NAME, 1)
+    assert "| Production |" not in model_text(filled)
+    assert "@production" not in model_text(filled)
 
 
-def test_what_a_person_wrote_stays(shop):
+def test_what_a_person_wrote_stays(filled):
     own = "Ask Ana before you move it.\n\n| mine | \\1 |"
-    shop.client.update_model_version(NAME, "1", own)
-    shop.client.update_model_version(NAME, "2", f"{text_of(shop, 2)}\n\n{own}")
-    shop.client.update_registered_model(NAME, f"Owner: Ana\n\n{model_text(shop)}")
-    lifecycle.promote(shop.client, NAME, 1)
-    lifecycle.archive(shop.client, NAME, 2)
+    filled.client.update_model_version(NAME, "1", own)
+    filled.client.update_model_version(NAME, "2", f"{text_of(filled, 2)}\n\n{own}")
+    filled.client.update_registered_model(NAME, f"Owner: Ana\n\n{model_text(filled)}")
+    lifecycle.promote(filled.client, NAME, 1)
+    lifecycle.archive(filled.client, NAME, 2)
     for number, stage in ((1, "Production"), (2, "Archived")):
-        text = text_of(shop, number)
+        text = text_of(filled, number)
         assert text.endswith(own)
         assert text.count(BEGIN) == text.count(END) == 1
         assert f"Stage: **{stage}**" in text
-    assert model_text(shop).startswith("Owner: Ana")
+    assert model_text(filled).startswith("Owner: Ana")
 
 
-def test_text_that_leaves_no_room_stays_alone(shop):
+def test_text_that_leaves_no_room_stays_alone(filled):
     own = "x" * (LONGEST_TAG - 10)
-    shop.client.update_model_version(NAME, "1", own)
-    lifecycle.promote(shop.client, NAME, 1)
-    assert text_of(shop, 1) == own
-    assert shop.model.version(1).stage == "Production"
+    filled.client.update_model_version(NAME, "1", own)
+    lifecycle.promote(filled.client, NAME, 1)
+    assert text_of(filled, 1) == own
+    assert filled.model.version(1).stage == "Production"
 
 
-def test_moved_versions_and_those_in_use_get_missing_descriptions_by_the_next_move(shop):
-    lifecycle.transition(shop.client, NAME, 2, "Staging")
-    emptied(shop)
-    lifecycle.promote(shop.client, NAME, 1)
-    written = [v.version for v in shop.model.versions if v.description]
+def test_moved_versions_and_those_in_use_get_missing_descriptions_by_the_next_move(filled):
+    lifecycle.transition(filled.client, NAME, 2, "Staging")
+    emptied(filled)
+    lifecycle.promote(filled.client, NAME, 1)
+    written = [v.version for v in filled.model.versions if v.description]
     assert written == [1, 2, 4]
-    assert f"| the newest (None) | {VERSIONS} |" in model_text(shop)
-    assert "Stage: **Production**" in text_of(shop, 1)
-    lifecycle.archive(shop.client, NAME, 3)
-    assert stages_said(shop) == stages(shop)
+    assert f"| the newest (None) | {VERSIONS} |" in model_text(filled)
+    assert "Stage: **Production**" in text_of(filled, 1)
+    lifecycle.archive(filled.client, NAME, 3)
+    assert stages_said(filled) == stages(filled)
 
 
-def test_doctor_names_and_writes_what_is_missing_or_outdated(shop):
-    emptied(shop)
-    (finding,) = (f for f in diagnose(shop.root).findings if f.name == "description")
+def test_doctor_names_and_writes_what_is_missing_or_outdated(filled):
+    emptied(filled)
+    (finding,) = (f for f in diagnose(filled.root).findings if f.name == "description")
     assert finding.message == (
         "the descriptions of the model and versions 1, 2, 3, 4 are missing or outdated"
     )
-    after = diagnose(shop.root, fix=True)
+    after = diagnose(filled.root, fix=True)
     assert "description" in {f.name for f in after.repaired}
     assert "description" not in {f.name for f in after.findings}
-    assert stages_said(shop) == stages(shop)
+    assert stages_said(filled) == stages(filled)
 
 
 OTHER_JSON = ("[]", "{}", "3", '"x"', "true", '[{"a": 1}]', "1" * 400, "[" * 4000, "{", "")
@@ -150,13 +150,13 @@ def test_json_of_another_kind_in_a_tag_is_damage_and_no_crash(key):
         assert all(fault.startswith(f"tag lockstep.{key} holds no ") for fault in found)
 
 
-def test_doctor_names_a_damaged_tag_and_every_command_goes_on(shop):
-    shop.client.set_model_version_tag(NAME, "1", "lockstep.interval", "3")
-    shop.client.set_model_version_tag(NAME, "2", "lockstep.test_intervals", "[]")
-    lifecycle.promote(shop.client, NAME, 1)
-    assert stages_said(shop) == stages(shop)
+def test_doctor_names_a_damaged_tag_and_every_command_goes_on(filled):
+    filled.client.set_model_version_tag(NAME, "1", "lockstep.interval", "3")
+    filled.client.set_model_version_tag(NAME, "2", "lockstep.test_intervals", "[]")
+    lifecycle.promote(filled.client, NAME, 1)
+    assert stages_said(filled) == stages(filled)
     for fix in (False, True):
-        found = [f for f in diagnose(shop.root, fix=fix).findings if f.name == "damaged tag"]
+        found = [f for f in diagnose(filled.root, fix=fix).findings if f.name == "damaged tag"]
         assert [line_of(f) for f in found] == [
             f"damaged tag, {NAME} version 1: tag lockstep.interval holds no interval with a "
             "coverage; set it in MLflow's pages to the value in the version's model_card.json",
@@ -164,17 +164,17 @@ def test_doctor_names_a_damaged_tag_and_every_command_goes_on(shop):
             "metric; delete it in MLflow's pages: only the description shows it",
         ]
     with pytest.raises(ArtifactError, match=r"version 1: its tag lockstep.interval holds no"):
-        load_version(shop.client, shop.root, NAME, version=1)
+        load_version(filled.client, filled.root, NAME, version=1)
 
 
-def emptied(shop):
-    shop.client.update_registered_model(NAME, "")
-    for version in shop.model.versions:
-        shop.client.update_model_version(NAME, str(version.version), "")
+def emptied(filled):
+    filled.client.update_registered_model(NAME, "")
+    for version in filled.model.versions:
+        filled.client.update_model_version(NAME, str(version.version), "")
 
 
-def test_the_tables_read_the_descriptions_that_mlflow_gives(shop):
-    assert get_model(open_to_read(shop.root), NAME) == get_model(shop.client, NAME)
+def test_the_tables_read_the_descriptions_that_mlflow_gives(filled):
+    assert get_model(open_to_read(filled.root), NAME) == get_model(filled.client, NAME)
 
 
 def test_test_metrics_have_intervals_where_the_training_left_its_scores(workspace):

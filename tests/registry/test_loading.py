@@ -2,6 +2,7 @@ import errno
 import json
 import os
 import pickle
+import re
 import shutil
 import threading
 import time
@@ -16,11 +17,11 @@ from tests.registry.loaded import load_version
 from lockstep.audit.artifacts import check_stored
 from lockstep.errors import (
     ArtifactError,
-    IncompatibleArtifact,
     RegistryError,
+    UnusableHere,
     UsageError,
 )
-from lockstep.io import read_json
+from lockstep.io import read_json, sha256_file, write_json
 from lockstep.models.artifact import digest_of, write_artifact
 from lockstep.models.golden_rows import golden_rows
 from lockstep.problems.schema import load_schema
@@ -111,11 +112,20 @@ def test_the_second_time_nothing_is_downloaded(home, pipeline, monkeypatch):
     assert load(home, version=1).version == 1
 
 
+def vouch(home, version):
+    """Write the sums of a version's files as they are now, and tag it with their digest."""
+    folder = home.artifact(NAME, version)
+    write_json(folder / files.SUMS, files.sums_of(folder))
+    digest = sha256_file(folder / files.SUMS)
+    home.client.set_model_version_tag(NAME, str(version), "lockstep.sums_digest", digest)
+
+
 def test_versions_of_one_model_keep_files_of_their_own(home, pipeline):
-    for number, text in enumerate(("a", "b")):
-        home.register(NAME, pipeline, sums_digest=text * 64)
-        file = home.artifact(NAME, number + 1) / "golden.json"
+    for number, text in enumerate(("a", "b"), 1):
+        home.register(NAME, pipeline)
+        file = home.artifact(NAME, number) / "golden.json"
         file.write_text(json.dumps(read_json(file) | {"from": text}))
+        vouch(home, number)
     found = [find_version(home.client, NAME, version=number) for number in (1, 2)]
     folders = [locate(home.client, version, home.root).folder for version in found]
     assert [read_json(folder / "golden.json")["from"] for folder in folders] == ["a", "b"]
@@ -128,13 +138,66 @@ def test_a_model_that_packages_here_cannot_use_stays_and_is_no_suspect(home, pip
     golden = json.loads(file.read_text())
     golden["outputs"][7] += 1e-5
     file.write_text(json.dumps(golden))
-    with pytest.raises(IncompatibleArtifact, match="does not repeat its golden rows"):
+    vouch(home, 1)
+    with pytest.raises(UnusableHere, match="does not repeat its golden rows"):
         load(home, version=1)
     assert len(cached(home)) == 1
     assert not list((home.root / SUSPECT).glob("*"))
     monkeypatch.setattr(locating, "_download", lambda *_: pytest.fail("downloaded again"))
-    with pytest.raises(IncompatibleArtifact):
+    with pytest.raises(UnusableHere):
         load(home, version=1)
+
+
+def test_a_file_that_is_not_as_registered_is_not_kept_and_a_repair_is_seen(home, pipeline):
+    home.register(NAME, pipeline)
+    vouch(home, 1)
+    file = home.artifact(NAME, 1) / "golden.json"
+    before = file.read_text()
+    golden = json.loads(before)
+    golden["outputs"][7] += 1e-5
+    file.write_text(json.dumps(golden))
+    with pytest.raises(ArtifactError, match="changed since it was registered: golden"):
+        load(home, version=1)
+    assert cached(home) == []
+    file.write_text(before)
+    (file.parent / "notes.txt").write_text("somebody's")
+    assert load(home, version=1).version == 1
+
+
+def test_without_sums_golden_rows_are_fetched_again(home, pipeline):
+    home.register(NAME, pipeline)
+    file = home.artifact(NAME, 1) / "golden.json"
+    before = file.read_text()
+    golden = json.loads(before)
+    golden["outputs"][7] += 1e-5
+    file.write_text(json.dumps(golden))
+    with pytest.raises(UnusableHere, match="does not repeat its golden rows"):
+        load(home, version=1)
+    assert not list((home.root / SUSPECT).glob("*"))
+    file.write_text(before)
+    assert load(home, version=1).version == 1
+
+
+def test_a_schema_that_was_stored_with_a_key_twice_is_read_as_before(home, pipeline):
+    home.register(NAME, pipeline)
+    file = home.artifact(NAME, 1) / "schema.yaml"
+    file.write_text(file.read_text().replace("name: accidents", "name: other\nname: accidents", 1))
+    assert load(home, version=1).schema.name == "accidents"
+
+
+def test_files_that_this_user_may_not_read_are_no_damage(home, pipeline, monkeypatch):
+    home.register(NAME, pipeline)
+    tables = open_to_read(home.root)
+    folder = home.artifact(NAME, 1)
+    monkeypatch.setattr(type(tables), "folder_of", lambda *_: folder)
+
+    def refused(source, target):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(source))
+
+    monkeypatch.setattr(locating.shutil, "copyfile", refused)
+    with pytest.raises(UnusableHere, match=f"may not read {re.escape(str(folder))}.*permission$"):
+        load_version(tables, home.root, NAME, version=1)
+    assert not list((home.root / SUSPECT).glob("*"))
 
 
 def test_the_cache_drops_what_was_not_used_for_longest(home, pipeline, monkeypatch):
@@ -194,6 +257,11 @@ def test_files_on_the_disk_of_a_server_are_known(place, uri, elsewhere):
     assert uris.is_elsewhere(place, uri) == elsewhere
 
 
+def test_a_folder_that_is_missing_where_its_store_is_here_is_not_elsewhere(tmp_path):
+    missing = tmp_path / "1" / "models" / "m-1" / "artifacts"
+    assert not uris.is_elsewhere(missing.as_uri(), "http://127.0.0.1:5000")
+
+
 def test_a_local_address_may_be_quoted(tmp_path):
     folder = tmp_path / "with blanks"
     assert uris.local_folder(folder.as_uri()) == uris.local_folder(str(folder)) == folder
@@ -202,7 +270,7 @@ def test_a_local_address_may_be_quoted(tmp_path):
 def test_files_on_the_disk_of_a_server_are_no_damage(home, pipeline, monkeypatch):
     home.register(NAME, pipeline)
     monkeypatch.setattr(uris, "is_elsewhere", lambda place, uri: place.startswith("/"))
-    with pytest.raises(RegistryError, match=r"on the server's own disk, in /.*--serve-artifacts"):
+    with pytest.raises(UnusableHere, match=r"on the server's own disk, in /.*--serve-artifacts"):
         load(home, version=1)
     assert not list((home.root / SUSPECT).glob("*"))
     version = find_version(home.client, NAME, version=1)

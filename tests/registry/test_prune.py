@@ -1,4 +1,6 @@
+import errno
 import json
+import os
 import shutil
 import time
 from datetime import UTC, datetime
@@ -6,6 +8,7 @@ from datetime import UTC, datetime
 import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 from tests.registry.loaded import load_version
 from tests.registry.populated_registry import NAME, VERSIONS, files, stock
 
@@ -23,29 +26,29 @@ from lockstep.registry.train_stage import publish_training
 
 @pytest.fixture
 def archived(request, monkeypatch):
-    """A shop with version 4 in Production and 1 to 3 archived, none of which ever stood there."""
+    """A registry with version 4 in Production and 1 to 3 archived, which never stood there."""
     made = stock(request, "archived", _archive)
     monkeypatch.chdir(made.root)
     return made
 
 
-def _archive(shop):
+def _archive(filled):
     for version in (1, 2, 3):
-        lifecycle.archive(shop.client, NAME, version)
-    lifecycle.promote(shop.client, NAME, 4)
+        lifecycle.archive(filled.client, NAME, version)
+    lifecycle.promote(filled.client, NAME, 4)
 
 
-def goes(shop, **options):
-    return [c.version.version for c in prune(shop.client, NAME, **{"keep": 0, **options}).going]
+def goes(filled, **options):
+    return [c.version.version for c in prune(filled.client, NAME, **{"keep": 0, **options}).going]
 
 
-def why(shop, version, **options):
-    done = prune(shop.client, NAME, **{"keep": 0, **options})
+def why(filled, version, **options):
+    done = prune(filled.client, NAME, **{"keep": 0, **options})
     return next(c.reason for c in done.choices if c.version.version == version)
 
 
-def has_files(shop, *versions):
-    return [bool(stored.sizes(shop.client, shop.model.version(n))) for n in versions]
+def has_files(filled, *versions):
+    return [bool(stored.sizes(filled.client, filled.model.version(n))) for n in versions]
 
 
 def test_a_dry_run_shows_what_would_go_and_deletes_nothing(archived):
@@ -422,3 +425,17 @@ def test_all_three_over_a_real_server(workspace, make, server, monkeypatch, tmp_
     golden.write_text(golden.read_text() + " ")
     assert manage.main(["verify", "--model-name", name, "--version", second]) == 1
     assert "changed: golden.json" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("fault", [errno.ENOSPC, errno.EROFS])
+def test_a_disk_that_deletes_nothing_leaves_no_mark_and_no_open_event(archived, monkeypatch, fault):
+    def refuse(*_, **__):
+        raise OSError(fault, os.strerror(fault), "models")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalArtifactRepository, "delete_artifacts", refuse)
+        with pytest.raises(RegistryError, match=os.strerror(fault)):
+            prune(archived.client, NAME, keep=0, yes=True)
+    assert all(version.pruned is None for version in archived.model.versions)
+    assert archived.model.record.open == ()
+    assert len(prune(archived.client, NAME, keep=0, yes=True).going) == 3

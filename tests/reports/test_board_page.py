@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from tests.browser import VIEWS, check_page, opened, wait_for_charts
-from tests.promotion import told_registry
-from tests.promotion.told_registry import CREDIT, HOSTILE, LONG, NOW, RIGHT_TO_LEFT, SCRIPTS, Story
+from tests.promotion import registry_story
+from tests.promotion.registry_story import CREDIT, HOSTILE, LONG, NOW, RIGHT_TO_LEFT, SCRIPTS, Story
 
 from lockstep.io import write_text
 from lockstep.promotion.board_facts import board_facts
@@ -33,12 +33,12 @@ def written(empty_store, new_home, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def told(written):
-    return written("told", told_registry.tell)
+    return written("told", registry_story.tell)
 
 
 @pytest.fixture(scope="module")
 def hostile(written):
-    return written("hostile", told_registry.tell_hostile)
+    return written("hostile", registry_story.tell_hostile)
 
 
 def texts(place, selector):

@@ -151,8 +151,10 @@ def test_the_doctor_names_the_store_finds_what_is_wrong_and_mends_it(shared, cap
     assert told["store"].get("server", mlflow.__version__) == mlflow.__version__
     found = [f["what"] for f in told["findings"] if f["where"].startswith(shared.name)]
     assert found == ["half-done move", "disagreement", "disagreement"]
-    mended = [f["mended"] for f in doctor(capsys, "--fix")["findings"] if f["where"] == shared.name]
-    assert mended == [True] * 3
+    repaired = [
+        f["repaired"] for f in doctor(capsys, "--fix")["findings"] if f["where"] == shared.name
+    ]
+    assert repaired == [True] * 3
     assert stages(shared.client, shared.name) == {1: "Archived"}
     agrees(shared.client, shared.name)
 

@@ -59,7 +59,7 @@ def check_artifact(version: Version, folder: Path) -> list[CheckResult]:
     """Check an artifact's folder; load the model only where digest and types are right."""
     first = [
         tried(version, "files", _files, folder),
-        *_beside(version, folder),
+        *_leftovers(version, folder),
         tried(version, "digest", _digest, folder),
         tried(version, "types", _types, folder),
         tried(version, "schema", _schema, folder),
@@ -88,12 +88,12 @@ def _files(version: Version, folder: Path) -> Found:
     return (FAILED, "; ".join(faults)) if faults else (OK, f"{len(found) + 1} files")
 
 
-def _beside(version: Version, folder: Path) -> list[CheckResult]:
+def _leftovers(version: Version, folder: Path) -> list[CheckResult]:
     """Name what loading in place added; nothing tells what it must be, and so it isn't compared."""
     added = added_on_loading(folder)
     names = listed(sorted(added))
     message = f"left by MLflow's loaders, no part of the model and never run here: {names}"
-    return [finding(version, "beside", NOT_CHECKED, message)] if added else []
+    return [finding(version, "leftovers", NOT_CHECKED, message)] if added else []
 
 
 def _digest(version: Version, folder: Path) -> Found:

@@ -33,7 +33,7 @@ from lockstep.registry.store.connection import Client, request_limits, translati
 from lockstep.registry.store.database_schema import newest_schema, schema_of
 from lockstep.registry.store.versions import Version
 
-KEYS = {"what": "name", "where": "subject", "fault": "message", "mend": "fix", "did": "repair"}
+KEYS = {"what": "name", "where": "subject", "fault": "message", "fix": "fix", "did": "repair"}
 """The keys of a finding in JSON."""
 TOOLS = {
     **{name: (name,) for name in ("dvc", "mlflow", "scikit-learn")},
@@ -71,8 +71,8 @@ class Diagnosis:
         """The whole as plain JSON values."""
         keys = ("name", "value", "source")
         settings = [dict(zip(keys, row, strict=True)) for row in self.settings]
-        left = [{**one.content(KEYS), "mended": False} for one in self.findings]
-        done = [{**one.content(KEYS), "mended": True} for one in self.repaired]
+        left = [{**one.content(KEYS), "repaired": False} for one in self.findings]
+        done = [{**one.content(KEYS), "repaired": True} for one in self.repaired]
         facts = {"settings": settings, "tools": self.tools, "store": self.store}
         return {"well": self.well, **facts, "findings": done + left, "failed": list(self.failed)}
 

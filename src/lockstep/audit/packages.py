@@ -33,4 +33,5 @@ def _fault(lines: list[str]) -> str:
     if is_optional or any(found[name] == pinned for name, pinned in pins):
         return ""
     name, pinned = pins[0]
-    return f"{name} {found[name] or 'is missing'} in place of {pinned}"
+    has = found[name]
+    return f"{name} {has} in place of {pinned}" if has else f"{name} {pinned} is missing"

@@ -221,7 +221,8 @@ def check_installed(root: Path, locks: Sequence[str]) -> None:
     for lock in locks:
         if differ := differing(root / lock):
             fault = f"the packages installed here are not those of {lock}: {listed(differ)}"
-            raise ConfigError(f"{fault}; run `make env`")
+            command = "make setup-spark" if lock == SPARK_LOCK else "make env"
+            raise ConfigError(f"{fault}; run `{command}`")
 
 
 def _same_file(one: Path, other: Path) -> bool:

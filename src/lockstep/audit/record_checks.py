@@ -33,7 +33,7 @@ def abandoned(lock: Lock) -> bool:
 def of_locks(locks: Iterable[Lock]) -> Iterator[CheckResult]:
     """Yield the locks that nobody will release."""
     for lock in filter(abandoned, locks):
-        why = "which is gone" if lock.dead else f"for more than {ABANDONED / 60:g} minutes"
+        why = "which has ended" if lock.dead else f"for more than {ABANDONED / 60:g} minutes"
         fix = f"{FIXED_BY}; the next move waits for it and breaks it too"
         message = f"it is held by {lock.owner_text}, {why}"
         yield problem("abandoned lock", lock.name, message, fix, "took the lock away")

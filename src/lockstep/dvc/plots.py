@@ -102,7 +102,7 @@ def plots(problem: str, task: str, types: Iterable[str], curved: Iterable[str]) 
 
 def _history(task: str) -> Curve:
     column, loss = ("stop_rmse", "RMSE") if task == "regression" else ("stop_log_loss", "log loss")
-    label = f"{loss} of the stop part"
+    label = f"{loss} of the early stopping rows"
     return Curve("loss by iteration", "iteration", "history.csv", column, "iteration", label)
 
 

@@ -55,7 +55,7 @@ _CAUSES = {
     r"SPARK-24819": (
         "more tasks must run at once than the executors that are left can run; add workers"
     ),
-    r"SparkContext was shut down": "the Spark session was stopped, or its master is gone",
+    r"SparkContext was shut down": "the Spark session was stopped, or its master stopped",
 }
 """What Spark's texts hold, and what is said of it."""
 

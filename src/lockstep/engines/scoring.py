@@ -204,7 +204,7 @@ def score(
     with spark_session(master, app="lockstep-score") as spark:
         shared = spark.sparkContext.broadcast(shipped)
         # Executors have a working folder of their own.
-        found = run_tasks(spark, partial(_score_file, shared, output.resolve()), files)
+        found = run_tasks(spark, partial(_score_file, shared, output.absolute()), files)
         shared.destroy()
     return found
 

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from lockstep.errors import ArtifactError, IncompatibleArtifact
+from lockstep.errors import ArtifactError, UnusableHere
 from lockstep.io import whole_file
 from lockstep.models.types import model_types
 
@@ -162,7 +162,7 @@ def _loaded(content: bytes, where: str) -> Any:
     try:
         return import_skops().loads(content, trusted=list(allowed_types()))
     except (*_UNREADABLE, ImportError) as error:
-        raise IncompatibleArtifact(
+        raise UnusableHere(
             f"{where} cannot be loaded ({type(error).__name__}: {error}); "
             "was it written with other package versions?"
         ) from error

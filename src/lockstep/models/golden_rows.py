@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from lockstep.data.values import typed_column
-from lockstep.errors import ArtifactError, IncompatibleArtifact
+from lockstep.errors import ArtifactError, UnusableHere
 from lockstep.evaluation.metrics import SCORE_DECIMALS
 from lockstep.models.scoring.scorer import Scorer, columns_of
 from lockstep.problems.schema import Column, Schema
@@ -59,7 +59,7 @@ def checked_outputs(
 ) -> list[Any]:
     """Return the pipeline's outputs.
 
-    IncompatibleArtifact unless the scorer's are the same to the bit.
+    UnusableHere unless the scorer's are the same to the bit.
     """
     outputs = golden_outputs(pipeline, rows)
     scorer = scorer or Scorer(pipeline, schema)
@@ -68,7 +68,7 @@ def checked_outputs(
     if schema.task != "regression":
         expected = np.round(expected, SCORE_DECIMALS)
     if not np.array_equal(found, expected):
-        raise IncompatibleArtifact(
+        raise UnusableHere(
             f"{where}: scores differ from the scikit-learn pipeline's by up to "
             f"{np.abs(found - expected).max():.3g}; use the package versions it was made with"
         )
@@ -82,7 +82,7 @@ def check_golden(
     where: str = "the model",
     schema: Schema | None = None,
 ) -> None:
-    """Raise IncompatibleArtifact unless the pipeline repeats its golden outputs to within 1e-6.
+    """Raise UnusableHere unless the pipeline repeats its golden outputs to within 1e-6.
 
     With a schema the scorer's outputs must also be the pipeline's, to the bit.
     """
@@ -99,7 +99,7 @@ def check_golden(
     wrong = ~(apart <= TOLERANCE)  # a NaN is wrong too
     if wrong.any():
         rows_apart = int(np.any(wrong.reshape(len(expected), -1), axis=1).sum())
-        raise IncompatibleArtifact(
+        raise UnusableHere(
             f"{where} does not repeat its golden rows: {rows_apart} of {len(expected)} differ, "
             f"by up to {np.nan_to_num(apart, nan=np.inf).max():.3g}; use the package versions "
             "it was made with (requirements.txt beside it)"

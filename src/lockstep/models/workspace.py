@@ -35,7 +35,7 @@ def load_file(path: Path, root: Path) -> Model:
         )
     # A released model's own schema stands beside it, which the package's may outdate.
     own = file.with_suffix(SCHEMA_SUFFIX)
-    schema = read_schema(own) if own.is_file() else load_schema(card["problem"])
+    schema = read_schema(own, strict=False) if own.is_file() else load_schema(card["problem"])
     if schema.digest != card["schema_digest"]:
         raise ArtifactError(
             f"{path} was trained with another schema of {schema.name}; run `dvc repro`"

@@ -205,10 +205,13 @@ def load_schema(problem: str) -> Schema:
     return read_schema(path)
 
 
-def read_schema(path: Path) -> Schema:
-    """Read and check one schema file; its letters are composed, as those of every table."""
+def read_schema(path: Path, strict: bool = True) -> Schema:
+    """Read and check one schema file; its letters are composed, as those of every table.
+
+    One that was stored with a model is read as before: ``strict`` is False.
+    """
     text = read_utf8(path)
-    content = parse_yaml(unicodedata.normalize("NFC", text), str(path))
+    content = parse_yaml(unicodedata.normalize("NFC", text), str(path), strict)
     schema = validated(Schema, content, str(path))
     _check_schema(schema, path)
     return schema

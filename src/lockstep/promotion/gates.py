@@ -290,7 +290,7 @@ def champion(case: Case) -> Answer:
         f"on {found.rows:,} rows in {found.groups:,} groups that neither has seen"
     )
     if reads := _reads(case):
-        message += f"; {reads} verdicts of this model read them before"
+        message += f"; {reads} verdict{'s' * (reads > 1)} of this model read them before"
     return wins, message if wins else message + _why_not(found, margin)
 
 

@@ -154,7 +154,7 @@ def _values(
         try:
             scores = scores_of(client, root, version, rows)
         except ArtifactError:
-            skipped[version.version] = "its files are damaged or gone"
+            skipped[version.version] = "its files are damaged or missing"
             continue
         if not is_finite(scores):
             skipped[version.version] = "its scores are no finite numbers"

@@ -68,7 +68,7 @@ def unfit(client: Client, root: Path, version: Version, schema: Schema) -> str:
     try:
         facts = _facts(client, root, version)
     except ArtifactError:  # damaged, or another tool's
-        return "its files are damaged or gone"
+        return "its files are damaged or missing"
     if facts.task != schema.task:
         return f"it is a model for {facts.task}"
     missing = [name for name in facts.features if name not in schema.columns]

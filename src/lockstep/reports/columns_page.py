@@ -23,7 +23,7 @@ _ROLES = {
     "id": "row id",
     "date": "date: splits by time go by it",
     "part": "the source's own split",
-    "truth": "true probability, of a sample only",
+    "truth": "the generator's true probability or value, of a sample only",
 }
 
 

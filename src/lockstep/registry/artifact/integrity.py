@@ -12,9 +12,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lockstep.errors import ArtifactError
+from lockstep.errors import ArtifactError, UnusableHere, listed
+from lockstep.io import read_json, sha256_file
 from lockstep.models.artifact import digest_of_file
-from lockstep.registry.artifact.files import PICKLES, SHIPPED_CODE, SKOPS, files_below
+from lockstep.registry.artifact.files import (
+    PICKLES,
+    SHIPPED_CODE,
+    SKOPS,
+    SUMS,
+    files_below,
+    sums_of,
+)
 from lockstep.registry.store.names import REGISTER_AGAIN
 from lockstep.registry.store.versions import Version
 
@@ -26,6 +34,8 @@ def explained(version: Version) -> Iterator[None]:
     """Add the version and the fix to the message of a check that fails within the block."""
     try:
         yield
+    except UnusableHere:  # registering it again would not help
+        raise
     except ArtifactError as error:
         raise ArtifactError(f"{version.title}: {error}; {REGISTER_AGAIN}") from error
 
@@ -58,6 +68,18 @@ def check_digest(version: Version, folder: Path) -> str:
         differ = f"its artifact has digest {found[:12]}…, the version says {recorded[:12]}…"
         raise ArtifactError(f"{differ}: changed or swapped after it was registered; not loaded")
     return found
+
+
+def check_sums(version: Version, folder: Path) -> None:
+    """Compare the files with the sums that they were registered with, if the version has them."""
+    noted = version.tag("sums_digest")
+    if noted is None:
+        return
+    if not (folder / SUMS).is_file() or sha256_file(folder / SUMS) != noted:
+        raise ArtifactError(f"its {SUMS} is not the one it was registered with")
+    sums, found = read_json(folder / SUMS), sums_of(folder)
+    if changed := sorted(name for name in sums if found.get(name) != sums[name]):
+        raise ArtifactError(f"changed since it was registered: {listed(changed)}")
 
 
 def check_no_pickles(folder: Path) -> None:

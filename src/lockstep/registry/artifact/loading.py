@@ -94,7 +94,7 @@ def check_schema(version: Version, folder: Path) -> Schema:
     if not (folder / SCHEMA).is_file():
         raise ArtifactError(f"its {SCHEMA} is missing")
     try:
-        schema = read_schema(folder / SCHEMA)
+        schema = read_schema(folder / SCHEMA, strict=False)
     except ConfigError as error:
         raise ArtifactError(str(error)) from error
     if version.tag("schema_digest") not in (None, "", schema.digest):

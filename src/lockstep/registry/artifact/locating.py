@@ -10,10 +10,15 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lockstep.errors import ArtifactError, RegistryError, UsageError
+from lockstep.errors import ArtifactError, RegistryError, UnusableHere, UsageError
 from lockstep.io import sha256_file, whole_folder, write_json
 from lockstep.registry.artifact.files import drop_added_on_loading, files_below
-from lockstep.registry.artifact.integrity import check_digest, explained, recorded_digest
+from lockstep.registry.artifact.integrity import (
+    check_digest,
+    check_sums,
+    explained,
+    recorded_digest,
+)
 from lockstep.registry.artifact.model_cache import (
     CACHE,
     SUMS,
@@ -72,15 +77,15 @@ def fetched(client: Registry, version: Version, root: Path) -> Located:
     """Return a version's folder in the cache; what ``locate`` adds is the words of an error."""
     recorded_digest(version)
     folder = root / CACHE / cached_name(version)
+    note_use(folder)  # before the sums are taken: nobody removes what was just used
     if is_intact(folder):
-        note_use(folder)
         return Located(version, folder)
     try:
         with refusing(folder), locked(folder):
             if not is_intact(folder):
                 shutil.rmtree(folder, ignore_errors=True)
                 _download(client, version, folder)
-                drop_unused(folder.parent)
+        drop_unused(folder.parent)
     except OSError as error:
         fault = f"the files of {version.title} cannot be copied into {folder.parent}"
         raise RegistryError(f"{fault}: {error}") from error
@@ -92,12 +97,18 @@ def _download(client: Registry, version: Version, folder: Path) -> None:
     with whole_folder(folder) as part:
         try:
             _fetch(client, version, part)
+        except PermissionError as error:
+            if str(error.filename).startswith(str(part)):
+                raise
+            fault = f"{version.title}: this user may not read {error.filename}"
+            raise UnusableHere(f"{fault}; ask its owner for the permission") from error
         except OSError as error:
             if error.errno not in _DAMAGE:
                 raise
             raise ArtifactError(f"its files cannot be read ({error})") from error
         drop_added_on_loading(part)
         check_digest(version, part)
+        check_sums(version, part)
         sums = {name: sha256_file(path) for name, path in files_below(part).items()}
         write_json(part / SUMS, sums)
 

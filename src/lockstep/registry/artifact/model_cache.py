@@ -17,13 +17,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from lockstep.errors import ArtifactError, DataError, IncompatibleArtifact
+from lockstep.errors import ArtifactError, DataError, UnusableHere
 from lockstep.io import read_json, sha256_file
 from lockstep.registry.artifact.files import files_below
 from lockstep.registry.store.versions import Version
 
 CACHE = Path(".lockstep") / "cache" / "models"
-SUSPECT = Path(".lockstep") / "cache" / "doubted"
+SUSPECT = Path(".lockstep") / "cache" / "suspect"
 SUMS = ".cached.json"
 """What was downloaded, in the cache only; the artifact has a list of its own (files.SUMS)."""
 MOST_BYTES = 10 * 1024**3
@@ -31,6 +31,7 @@ MOST_BYTES = 10 * 1024**3
 IN_USE, ABANDONED = 3600.0, 86_400.0
 """Seconds: so long after its last use a download stays, and nobody writes a partial one any more.
 """
+_SUMS_SIGN = "-"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -46,11 +47,13 @@ class Located:
 def refusing(folder: Path) -> Iterator[None]:
     """Note an artifact that a check refuses within the block as suspect, and drop its download.
 
-    One that only the packages installed here can't use is not damaged: it stays.
+    One that can't be used here is not damaged: it stays, if sums vouch for all of its files.
     """
     try:
         yield
-    except IncompatibleArtifact:
+    except UnusableHere:
+        if _SUMS_SIGN not in folder.name:
+            shutil.rmtree(folder, ignore_errors=True)
         raise
     except ArtifactError:
         shutil.rmtree(folder, ignore_errors=True)
@@ -65,34 +68,33 @@ def cached_name(version: Version) -> str:
     """Return the name of a version's folder in the cache, and of the note that it is suspect."""
     sums = version.tag("sums_digest") or ""
     names = [version.tag("model_digest") or "none", sums[:16] if _DIGEST.fullmatch(sums) else ""]
-    return "-".join(filter(None, names))
+    return _SUMS_SIGN.join(filter(None, names))
 
 
 def drop_unused(cache: Path) -> None:
     """Remove the least recently used downloads beyond MOST_BYTES, and parts that a crash left."""
-    now, total = time.time(), 0
-    for used, folder in sorted(_by_last_use(cache), reverse=True):
-        if folder.suffix == ".part":
-            outdated = now - used > ABANDONED
-        else:
-            total += _bytes_below(folder)
-            outdated = total > MOST_BYTES and now - used > IN_USE
-        if outdated:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _by_last_use(cache: Path) -> Iterator[tuple[float, Path]]:
-    for folder in cache.iterdir():
-        with suppress(FileNotFoundError):  # removed by another process
-            yield folder.stat().st_mtime, folder
-
-
-def _bytes_below(folder: Path) -> int:
     total = 0
-    for path in files_below(folder).values():
-        with suppress(FileNotFoundError):  # removed by another process
-            total += path.stat().st_size
-    return total
+    for folder in sorted(cache.iterdir(), key=_last_use, reverse=True):
+        with suppress(OSError):  # another process removes it
+            if folder.suffix == ".part":
+                _remove(folder, ABANDONED)
+                continue
+            total += sum(path.stat().st_size for path in files_below(folder).values())
+            if total > MOST_BYTES:
+                with locked(folder):
+                    _remove(folder, IN_USE)
+
+
+def _last_use(folder: Path) -> float:
+    """Return when a download was used; that of one which is removed meanwhile is long ago."""
+    with suppress(OSError):
+        return folder.stat().st_mtime
+    return 0.0
+
+
+def _remove(folder: Path, unused_for: float) -> None:
+    if time.time() - _last_use(folder) > unused_for:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def note_use(folder: Path) -> None:

@@ -67,7 +67,7 @@ def _check_not_emptied(database: Path) -> None:
     if any(path.is_file() for path in artifacts.rglob("*")):
         fault = f"{database} is empty (0 bytes) while {artifacts} holds artifacts"
         fix = f"put a backup in its place, or remove it and {_PUBLISH_AGAIN}"
-        raise RegistryError(f"{fault}: the record of runs, versions and stages is gone; {fix}")
+        raise RegistryError(f"{fault}: the record of runs, versions and stages is missing; {fix}")
 
 
 def check_sqlite(database: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
@@ -20,6 +21,8 @@ _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 _SERVER = re.compile(
     r"(?P<scheme>https?)(?::|[:;.,]?[/\\]+)[/\\]*(?P<rest>[^/\\:].*)", re.IGNORECASE
 )
+_ABOVE = 4
+"""Folders between an artifact and the root of all: EXPERIMENT/models/MODEL/artifacts."""
 _HOST_AND_PORT = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*:\d{2,5}(/.*)?")
 
 
@@ -123,9 +126,15 @@ def local_folder(place: str) -> Path | None:
 
 
 def is_elsewhere(place: str, uri: str) -> bool:
-    """Tell whether an artifact's address is a folder on the machine of the server ``uri``."""
+    """Tell whether an artifact's address is a folder on the machine of the server ``uri``.
+
+    If the folders above are here, this is that machine, and the folder is missing.
+    """
     folder = local_folder(place)
-    return is_http(uri) and folder is not None and not folder.exists()
+    if folder is None or not is_http(uri):
+        return False
+    above = [one for one in folder.parents[:_ABOVE] if one != Path(one.anchor)]
+    return not any(os.path.exists(one) for one in (folder, *above))  # unlike Path's, it never fails
 
 
 def artifact_root(uri: str, root: Path) -> Path | None:
