@@ -259,7 +259,7 @@ def test_damaged_groups_are_mended_by_registering_again(root, client) -> None:
     (cached / ROWS_FILE).unlink(missing_ok=True)
     with pytest.raises(
         RegistryError,
-        match=f"{ROWS_FILE} is damaged .*; register it again with `dvc repro -s register`",
+        match=f"registered: {ROWS_FILE}; register it again with `dvc repro -s register`",
     ):
         seen_by(client, version, root)
     register_models(root, ACCIDENTS)
